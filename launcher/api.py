@@ -1,0 +1,142 @@
+"""The Python API: `launch_add` with W&B's signature, and the QueuedRun it returns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.dispatcher import Dispatcher
+from launcher.errors import LaunchError
+from launcher.item import HELD, TERMINAL, Item, ItemFilter, RunState, Sweep
+from launcher.paths import RunPaths
+from launcher.queues import Store, open_store
+from launcher.settings import store_url
+from launcher.spec import DEFAULT_PROJECT_QUEUE, LaunchArguments
+
+WAIT_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRun:
+    """A queued item: who it is, and how to follow it. Its state is read anew each time it is asked for."""
+
+    id: str
+    queue_name: str
+    project: str
+    entity: str
+    project_queue: str
+    priority: int
+    sweep: str | None
+    store: str
+
+    @property
+    def run_id(self) -> str:
+        """The run's ID, which is the item's."""
+        return self.id
+
+    @property
+    def state(self) -> RunState:
+        """The item's state now."""
+        return self._item().state
+
+    @property
+    def result(self) -> Mapping[str, Any] | None:
+        """What the run reported; None before it ended, or when it reported nothing."""
+        return self._item().result
+
+    def wait_until_started(self, timeout: float | None = None) -> QueuedRun:
+        """Return once the run is running or has ended; LaunchError after `timeout` seconds."""
+        return self._wait(lambda item: item.state is RunState.RUNNING or item.state in TERMINAL, "start", timeout)
+
+    wait_until_running = wait_until_started
+
+    def wait_until_finished(self, timeout: float | None = None) -> QueuedRun:
+        """Return once the run has ended, however it did; LaunchError after `timeout` seconds."""
+        return self._wait(lambda item: item.state in TERMINAL, "finish", timeout)
+
+    def cancel(self) -> None:
+        """Cancel it: at once while it waits, else its agent stops the run."""
+        with closing(open_store(self.store)) as store:
+            store.cancel(ItemFilter(ids=(self.id,)), "launch_add")
+
+    def logs(self) -> str:
+        """What the run has printed so far; empty before it started."""
+        folder = self._item().run_dir
+        log = RunPaths(Path(folder)).log if folder else None
+        return log.read_text(encoding="utf-8", errors="replace") if log and log.is_file() else ""
+
+    def _item(self) -> Item:
+        with closing(open_store(self.store)) as store:
+            return _exact(store, self.id)
+
+    def _wait(self, done: Any, what: str, timeout: float | None) -> QueuedRun:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with closing(open_store(self.store)) as store:
+            while not done(item := _exact(store, self.id)):
+                if deadline is not None and time.monotonic() >= deadline:
+                    held = "" if item.state in HELD else "; is an agent running? (launcher agent)"
+                    raise LaunchError(
+                        f"run {self.id} did not {what} within {timeout:g} s: it is {item.state.value}{held}"
+                    )
+                time.sleep(WAIT_SECONDS)
+        return self
+
+
+def _exact(store: Store, item_id: str) -> Item:
+    found = next(store.items(ItemFilter(ids=(item_id,))), None)
+    if found is None:
+        raise LaunchError(f"run {item_id} is not in {store.url} any more")
+    return found
+
+
+def launch_add(  # noqa: PLR0913 - W&B's signature, exactly
+    uri: str | None = None,
+    job: str | None = None,
+    config: dict[str, Any] | None = None,
+    template_variables: dict[str, float | int | str] | None = None,
+    project: str | None = None,
+    entity: str | None = None,
+    queue_name: str | None = None,
+    resource: str | None = None,
+    entry_point: list[str] | None = None,
+    name: str | None = None,
+    version: str | None = None,
+    docker_image: str | None = None,
+    project_queue: str | None = None,
+    resource_args: dict[str, Any] | None = None,
+    run_id: str | None = None,
+    build: bool = False,
+    repository: str | None = None,
+    sweep_id: str | None = None,
+    author: str | None = None,
+    priority: int | None = None,
+) -> QueuedRun:
+    """Queue one run, and return it. The arguments are W&B's `launch_add`'s; docs/contract.md says what each means.
+
+    The store is LAUNCHER_STORE's, else the project's, else the user's. Raises LaunchError, with nothing queued, for
+    whatever is wrong.
+
+    >>> run = launch_add(uri=".", entry_point=["python", "train.py", "lr=0.1"], project="demo")
+    >>> run.wait_until_finished().state
+    <RunState.FINISHED: 'finished'>
+    """
+    arguments = LaunchArguments(**{key: value for key, value in locals().items() if value is not None})
+    url = store_url()
+    with closing(open_store(url)) as store:
+        spec = Dispatcher({queue.name: queue for queue in store.queues()}).spec(arguments)
+        sweep = Sweep(sweep_id) if sweep_id else None
+        receipt = store.push(sweep, [spec], again=True)
+    return QueuedRun(
+        id=receipt.ids[0],
+        queue_name=spec.queue_name,
+        project=spec.document["project"],
+        entity=spec.document["entity"],
+        project_queue=project_queue or DEFAULT_PROJECT_QUEUE,
+        priority=spec.priority,
+        sweep=sweep_id,
+        store=url,
+    )

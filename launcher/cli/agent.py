@@ -1,0 +1,134 @@
+"""`launcher agent`: run what waits in the queues, under a progress bar on a terminal, a line a run in a pipe."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from launcher.agent import Agent, AgentEvent
+from launcher.cli.common import label, on_terminal, opened, shown, store_option
+from launcher.errors import NotFoundError, suggest
+from launcher.item import HELD, Failed, Finished, RunState
+from launcher.queues import Store
+
+
+@click.command()
+@click.option("--queue", "-q", "queues", multiple=True, metavar="QUEUE", help="Take from this queue (default: all).")
+@click.option("--max-jobs", "-j", type=click.IntRange(1), default=1, show_default=True, help="Runs at a time.")
+@click.option("--drain", is_flag=True, help="Stop when nothing waits any more.")
+@click.option(
+    "--dir", "folder", type=click.Path(path_type=Path), envvar="LAUNCHER_DIR",
+    help="Folder for the runs' folders and checkouts (default: beside the store).",
+)  # fmt: skip
+@store_option
+def agent(queues: tuple[str, ...], max_jobs: int, drain: bool, folder: Path | None, store: str | None) -> None:
+    """Run what waits in the queues.
+
+    Ctrl-C once: take nothing new, wait for what runs. Twice: stop what runs, and put it back into its queue.
+    """
+    with opened(store) as target:
+        known = [queue.name for queue in target.queues()]
+        for name in queues:
+            if name not in known:
+                raise NotFoundError(
+                    f"no queue named {name!r}; {suggest(name, known)}. Create it: launcher queue create {name}"
+                )
+        root = (folder or _default_folder(target)).absolute()
+        with _display(target, drain) as listen:
+            worker = Agent(target, root, queues=queues or None, max_jobs=max_jobs, drain=drain, listen=listen)
+            _stop_on_signals(worker, listen)
+            worker.run()
+
+
+def _default_folder(store: Store) -> Path:
+    path = getattr(store, "path", None)
+    if isinstance(path, Path):
+        return path.parent
+    import platformdirs
+
+    return Path(platformdirs.user_data_path("launcher"))
+
+
+def _stop_on_signals(worker: Agent, listen: Callable[[AgentEvent], None]) -> None:
+    texts = iter(
+        [
+            "stopping: waiting for what runs (Ctrl-C again stops it and puts it back)",
+            "stopping: ending what runs and putting it back",
+        ]
+    )
+
+    def stop(*_: Any) -> None:
+        worker.stop()
+        if text := next(texts, None):
+            # Told by another thread: the signal may have interrupted this one while it was printing.
+            threading.Thread(target=listen, args=(AgentEvent("stopping", text),)).start()
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+
+
+def describe(event: AgentEvent) -> str:
+    """One line about an event."""
+    if event.lease is None:
+        return event.text
+    item = event.lease.item
+    head = f"{item.id}  {label(item)}"
+    match event.outcome:
+        case None:
+            return f"started    {head}"
+        case _ if event.kind == "refused":
+            return f"refused    {head}: the lease went to another agent"
+        case Finished(result):
+            metrics = "  ".join(f"{name}={shown(value)}" for name, value in (result or {}).items())
+            return f"finished   {head}  {metrics}"
+        case Failed(stage, reason):
+            return f"failed     {head}: {stage}: {reason}"
+        case other:
+            return f"{type(other).__name__.lower():<9}  {head}: {other.reason}"
+
+
+@contextmanager
+def _display(store: Store, drain: bool) -> Iterator[Callable[[AgentEvent], None]]:
+    """What hears the agent's events: plain lines, or lines above a bar that counts the queues' items."""
+    if not on_terminal():
+        yield lambda event: click.echo(describe(event))
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.text import Text
+
+    console = Console()
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=not drain) as bar:
+        task = bar.add_task("waiting", total=_open_items(store) or None)
+        done = 0
+
+        def listen(event: AgentEvent) -> None:
+            nonlocal done
+            ended = event.kind == "ended"
+            done += ended
+            left = _open_items(store)
+            description = "running" if left else "waiting" if not drain else "done"
+            bar.update(task, completed=done, total=done + left or None, description=description)
+            if event.kind != "started":
+                style = {Finished: "green", Failed: "red"}.get(type(event.outcome), "yellow")
+                bar.console.print(Text(describe(event), style=style if ended else "yellow"))
+
+        yield listen
+
+
+def _open_items(store: Store) -> int:
+    unfinished = {RunState.PENDING, *HELD}
+    return sum(count.number for count in store.counts() if count.state in unfinished)

@@ -1,0 +1,44 @@
+"""`launcher cancel` and `launcher retry`: verbs over sweeps and items."""
+
+from __future__ import annotations
+
+import click
+
+from launcher.cli.common import echo_json, json_option, opened, selected, store_option, user
+from launcher.errors import LaunchError
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="SWEEP|ID...")
+@store_option
+@json_option
+def cancel(names: tuple[str, ...], store: str | None, as_json: bool) -> None:
+    """Cancel waiting items, and stop running ones (SIGTERM, then SIGKILL after ten seconds)."""
+    waiting = stopping = 0
+    with opened(store) as target:
+        for which in selected(target, names):
+            cancelled, asked = target.cancel(which, user())
+            waiting += cancelled
+            stopping += asked
+    if as_json:
+        echo_json({"cancelled": waiting, "stopping": stopping})
+        return
+    click.echo(f"{waiting} waiting cancelled, {stopping} running being stopped")
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="SWEEP|ID...")
+@store_option
+@json_option
+def retry(names: tuple[str, ...], store: str | None, as_json: bool) -> None:
+    """Queue failed and cancelled items again, with their priority and place in their sweep."""
+    with opened(store) as target:
+        filters = selected(target, names)
+        retried = sum(target.retry(which, user()) for which in filters)
+        if not retried and all(which.ids for which in filters):
+            states = [f"{item.id} is {item.state.value}" for which in filters for item in target.items(which)]
+            raise LaunchError(f"only failed or cancelled items can be retried; {', '.join(states)}")
+    if as_json:
+        echo_json({"retried": retried})
+        return
+    click.echo(f"{retried} queued again")

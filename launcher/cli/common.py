@@ -1,0 +1,157 @@
+"""What the commands share: the store option, finding items by ID or sweep, and output as JSON, as a table on a
+terminal, or as plain text in a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any, TypeVar
+
+import click
+
+from launcher.errors import NotFoundError, suggest
+from launcher.item import Item, ItemFilter
+from launcher.queues import Store, open_store
+from launcher.settings import store_url
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+STATE_STYLES = {"finished": "green", "failed": "red", "running": "cyan", "cancelled": "yellow", "leased": "cyan"}
+
+
+def store_option(function: Function) -> Function:
+    """`--store URL`."""
+    text = "Where the queues live (default: LAUNCHER_STORE, [tool.launcher] of pyproject.toml, the user's data folder)."
+    return click.option("--store", metavar="URL", help=text)(function)
+
+
+def json_option(function: Function) -> Function:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+@contextmanager
+def opened(url: str | None) -> Iterator[Store]:
+    """The store of a command, closed at its end."""
+    store = open_store(store_url(url))
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def selected(store: Store, names: Sequence[str]) -> list[ItemFilter]:
+    """What arguments name: sweeps by name, else items by ID or by a unique beginning of one."""
+    known = {sweep.name for sweep in store.sweeps()}
+    filters = []
+    for name in names:
+        if name in known:
+            filters.append(ItemFilter(sweep=name))
+        else:
+            try:
+                filters.append(ItemFilter(ids=(store.item(name).id,)))
+            except NotFoundError as error:
+                if "several" in str(error):
+                    raise
+                raise NotFoundError(
+                    f"{name!r} is neither a sweep nor an item's ID; sweeps: {suggest(name, known)}"
+                ) from error
+    return filters
+
+
+def user() -> str:
+    """Who acts, for the event log."""
+    return os.environ.get("WANDB_USERNAME") or os.environ.get("USER") or os.environ.get("LOGNAME") or "user"
+
+
+def plain(value: Any) -> Any:
+    """Values of the library as JSON values."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    return value
+
+
+def echo_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+
+
+def on_terminal(stream: Any = None) -> bool:
+    """Whether to draw for a person: a terminal that is not dumb."""
+    stream = stream or sys.stdout
+    return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
+
+
+def echo_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> None:
+    """Print a table: drawn on a terminal (colour honours NO_COLOR), aligned columns of plain text in a pipe."""
+    cells = [[shown(cell) for cell in row] for row in rows]
+    if on_terminal():
+        _draw(title, columns, cells, right)
+        return
+    widths = [max(len(text) for text in column) for column in zip(columns, *cells, strict=True)]
+    aligns = [str.rjust if name in right else str.ljust for name in columns]
+    for line in (columns, *cells):
+        click.echo(
+            "  ".join(align(text, width) for align, text, width in zip(aligns, line, widths, strict=True)).rstrip()
+        )
+
+
+def _draw(title: str, columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(cell, style=STATE_STYLES.get(cell, "")) for cell in row))
+    Console().print(table)
+
+
+def shown(value: Any) -> str:
+    """A cell's text: numbers short, nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | bool) else str(value)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them.
+
+    >>> duration(0.25), duration(75), duration(7200)
+    ('0.2 s', '1 m 15 s', '2 h 0 m')
+    """
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} m" if hours else f"{minutes} m {rest} s"
+
+
+def moment(at: float | None) -> str:
+    """A time in the user's zone, to the second."""
+    return "" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def label(item: Item) -> str:
+    """What tells an item from its siblings: its point, else its name."""
+    return " ".join(item.point) or item.name or ""

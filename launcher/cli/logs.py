@@ -1,0 +1,73 @@
+"""`launcher logs`: what a run printed, and with -f what it prints."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from launcher.cli.common import opened, store_option
+from launcher.errors import LaunchError
+from launcher.item import TERMINAL, Item
+from launcher.paths import RunPaths
+from launcher.queues import Store
+
+FOLLOW_SECONDS = 0.2
+BLOCK = 1 << 16
+
+
+@click.command()
+@click.argument("item_id", metavar="ID")
+@click.option("--follow", "-f", is_flag=True, help="Go on printing until the run ends.")
+@store_option
+def logs(item_id: str, follow: bool, store: str | None) -> None:
+    """Print what a run wrote to its output."""
+    with opened(store) as target:
+        item = target.item(item_id)
+        if item.run_dir is None and not follow:
+            why = f": {item.reason}" if item.reason else ""
+            raise LaunchError(f"item {item.id} has no log, it is {item.state.value}{why}")
+        if not follow:
+            path = _path(item)
+            if not path.is_file():
+                raise LaunchError(f"the log of {item.id} is not at {path} (did it run on another machine?)")
+            with path.open("rb") as log:
+                _copy(log)
+        else:
+            _follow(target, item)
+
+
+def _path(item: Item) -> Path:
+    return RunPaths(Path(item.run_dir or "")).log
+
+
+def _copy(log: BinaryIO) -> None:
+    """The file may be larger than memory, and need not be text."""
+    while block := log.read(BLOCK):
+        sys.stdout.buffer.write(block)
+    sys.stdout.buffer.flush()
+
+
+def _follow(store: Store, item: Item) -> None:
+    """Print the log of each attempt as it grows, until the item has ended."""
+    never = threading.Event()
+    folder: str | None = None
+    log: BinaryIO | None = None
+    try:
+        while True:
+            item = store.item(item.id)  # read before the log: what was printed until the end is then copied
+            if item.run_dir != folder and item.run_dir and _path(item).is_file():
+                if log:
+                    log.close()
+                log, folder = _path(item).open("rb"), item.run_dir
+            if log:
+                _copy(log)
+            if item.state in TERMINAL:
+                return
+            store.wait(never, FOLLOW_SECONDS)
+    finally:
+        if log:
+            log.close()

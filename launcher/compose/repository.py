@@ -1,0 +1,158 @@
+"""A config repository as Hydra sees it: parse overrides, compose one config. The only module that touches Hydra's
+loader; its exceptions become ComposeErrors that name the override and the nearest known names."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launcher.errors import ComposeError, suggest
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
+
+
+class Repository:
+    """The configs of one folder, with Hydra's search path around it (its plugins may add to that).
+
+    Hydra keeps its resolvers and version base in process-wide state; opening a repository sets both as
+    `hydra.initialize_config_dir` does, but leaves `GlobalHydra` alone, so it also works inside a Hydra app.
+
+    >>> Repository("conf").compose("config", ["seed=3"]).seed
+    3
+    """
+
+    def __init__(self, config_dir: str | Path, version_base: str | None = None) -> None:
+        self.folder = Path(config_dir).expanduser().resolve()
+        if not self.folder.is_dir():
+            raise ComposeError(
+                f"config folder {self.folder} does not exist; name it with --config-dir, or as config_dir in "
+                "[tool.launcher] of pyproject.toml"
+            )
+        from hydra import version
+        from hydra._internal.config_loader_impl import ConfigLoaderImpl
+        from hydra._internal.utils import create_config_search_path
+        from hydra.core.utils import JobRuntime, setup_globals
+
+        version.setbase(version_base)
+        setup_globals()
+        JobRuntime.instance().set("name", "app")
+        self._loader = ConfigLoaderImpl(create_config_search_path(str(self.folder)))
+
+    def parse(self, overrides: Sequence[str]) -> list[Override]:
+        """Hydra's own reading of override strings; ComposeError lists all that do not parse."""
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from hydra.errors import HydraException
+
+        parser = OverridesParser.create(config_loader=self._loader)
+        parsed, problems = [], []
+        for override in overrides:
+            try:
+                parsed.append(parser.parse_override(override))
+            except HydraException as error:
+                reason = str(error).split("\nSee https://")[0]
+                problems.append(f"override {override!r} does not parse: {reason}; expected key=value or group=option")
+        if problems:
+            raise ComposeError("\n".join(problems))
+        return parsed
+
+    def compose(self, config_name: str, overrides: Sequence[str]) -> DictConfig:
+        """What `hydra.compose` returns for this config and these overrides: the app's config, without `hydra`."""
+        from hydra.types import RunMode
+        from omegaconf import open_dict
+
+        with self._explaining(config_name, overrides):
+            config = self._loader.load_configuration(
+                config_name, list(overrides), run_mode=RunMode.RUN, from_shell=False
+            )
+            with open_dict(config):
+                del config["hydra"]
+        return config
+
+    def sweeper_params(self, config_name: str, overrides: Sequence[str]) -> list[str]:
+        """`hydra.sweeper.params` of the config as override strings, which a multirun puts before the command line's."""
+        from hydra.types import RunMode
+
+        with self._explaining(config_name, overrides):
+            config = self._loader.load_configuration(
+                config_name, list(overrides), run_mode=RunMode.MULTIRUN, from_shell=False
+            )
+            params = config.hydra.sweeper.get("params") or {}
+            return [f"{key}={value}" for key, value in params.items()]
+
+    @contextmanager
+    def _explaining(self, config_name: str, overrides: Sequence[str]) -> Iterator[None]:
+        from hydra.errors import HydraException, MissingConfigException
+        from omegaconf.errors import OmegaConfBaseException
+
+        try:
+            yield
+        except MissingConfigException as error:
+            raise ComposeError(self._missing(error, config_name)) from error
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ComposeError(self._refused(error, config_name, overrides)) from error
+        except Exception as error:  # Hydra passes on what reading a broken YAML file raises, whatever its type
+            raise ComposeError(f"config {config_name!r} in {self.folder} does not compose: {error}") from error
+
+    def _missing(self, error: Any, config_name: str) -> str:
+        missing = str(error.missing_cfg_file or config_name)
+        group, _, option = missing.rpartition("/")
+        if not group:
+            return f"no config named {missing!r} in {self.folder}; {suggest(missing, self._options(''))}"
+        if not (options := self._options(group)):
+            groups = self._loader.list_groups("")
+            return f"no config group {group!r} in {self.folder} (for {group}={option}); {suggest(group, groups)}"
+        return f"no option {option!r} in config group {group!r} of {self.folder}; {suggest(option, options)}"
+
+    def _options(self, group: str) -> list[str]:
+        return [name for name in self._loader.get_group_options(group) if not name.startswith("_")]
+
+    def _refused(self, error: BaseException, config_name: str, overrides: Sequence[str]) -> str:
+        lines = [line.strip() for line in _chain(error) if line.strip()]
+        shown = ", ".join(overrides) or "(none)"
+        message = f"config {config_name!r} with overrides {shown} does not compose: {'; '.join(lines)}"
+        if lines and lines[0].startswith("Could not override '"):
+            unknown = lines[0].split("'")[1]
+            near = difflib.get_close_matches(unknown, self._known_keys(config_name), n=3)
+            message = f"no key {unknown!r} in config {config_name!r} (overrides: {shown})"
+            message += f"; did you mean {', '.join(map(repr, near))}?" if near else "; no key has a similar name"
+            message += f" To add a new key, write +{unknown}=…"
+        return message
+
+    def _known_keys(self, config_name: str) -> list[str]:
+        from hydra.types import RunMode
+
+        try:
+            config = self._loader.load_configuration(config_name, [], run_mode=RunMode.MULTIRUN, from_shell=False)
+        except Exception:  # without its overrides the config may not compose; then there is nothing to suggest
+            return []
+        keys = {key for key in _keys(config) if not key.startswith("hydra")}
+        return sorted(keys.union(self._loader.list_groups("")))
+
+
+def _chain(error: BaseException) -> Iterator[str]:
+    """The lines of an exception and its causes, without OmegaConf's repetition of key and type."""
+    seen: set[str] = set()
+    current: BaseException | None = error
+    while current is not None:
+        for line in str(current).splitlines():
+            if line.strip() not in seen and not line.strip().startswith(
+                ("full_key:", "object_type=", "reference_type=")
+            ):
+                seen.add(line.strip())
+                yield line
+        current = current.__cause__
+
+
+def _keys(node: Any, prefix: str = "") -> Iterator[str]:
+    from omegaconf import DictConfig
+
+    for key in node.keys():
+        child = node._get_node(key)
+        yield f"{prefix}{key}"
+        if isinstance(child, DictConfig) and child._is_interpolation() is False and not child._is_none():
+            yield from _keys(child, f"{prefix}{key}.")

@@ -1,0 +1,91 @@
+"""Every error that launcher raises on purpose, one tree. A message names the thing, its value, what was expected and
+the next step; the library raises, only the command line prints and exits (with `exit_code`)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class LaunchError(Exception):
+    """Base of all of launcher's errors, and what `launch_add` raises.
+
+    >>> raise LaunchError("no queue named 'gpu'")
+    Traceback (most recent call last):
+    ...
+    launcher.errors.LaunchError: no queue named 'gpu'
+    """
+
+    exit_code = 1
+
+
+class UsageError(LaunchError):
+    """What was asked for cannot be understood: a malformed argument, an unknown option, field or file format."""
+
+    exit_code = 2
+
+
+class ComposeError(UsageError):
+    """The config repository and the overrides do not compose."""
+
+
+class NotFoundError(LaunchError):
+    """No item, sweep or queue of that name."""
+
+
+class StoreError(LaunchError):
+    """The store cannot be opened, read or written."""
+
+
+class SourceError(LaunchError):
+    """The code to run cannot be found, pinned or checked out."""
+
+
+class NotYetError(LaunchError):
+    """A part of the contract that this version does not have yet."""
+
+
+class RunnerError(LaunchError):
+    """A run cannot be started; `stage` is where it stopped (`prepare` or `submit`)."""
+
+    def __init__(self, message: str, stage: str = "submit") -> None:
+        super().__init__(message)
+        self.stage = stage
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a launch spec: `path` (dotted, `[i]` for list items), what it is, what was expected."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+class SpecError(LaunchError):
+    """A launch spec breaks the contract; `problems` holds everything that is wrong with it."""
+
+    def __init__(self, problems: Sequence[Problem], where: str = "launch spec") -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        heading = f"{where}: {count} problem{'s' if count != 1 else ''}"
+        super().__init__("\n".join([heading, *(f"  {problem}" for problem in self.problems)]))
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """The tail of an "unknown name" message: the nearest known name, then all of them.
+
+    >>> suggest("svn", ["svm", "mlp"])
+    "did you mean 'svm'? known: mlp, svm"
+    >>> suggest("x", [])
+    'none is known'
+    """
+    names = sorted(known)
+    if not names:
+        return "none is known"
+    listed = "known: " + ", ".join(names)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]!r}? {listed}" if near else listed

@@ -1,0 +1,215 @@
+"""What became of a spec: an item's states and their transitions, how a run can end, and the values that stores hand
+out. Frozen values, no I/O; stores produce them, the agent and the command line read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class RunState(Enum):
+    """The stored states of an item."""
+
+    PENDING = "pending"
+    """Waits in its queue. Set when it is added, when a lease is lost, when a run is put back or retried."""
+
+    LEASED = "leased"
+    """An agent has taken it and prepares its run; nobody else may start it while the lease holds."""
+
+    RUNNING = "running"
+    """Its run was submitted; the handle to find it again is stored."""
+
+    FINISHED = "finished"
+    """Ended well: the program exited with 0 and its result, if it wrote one, was read. Final."""
+
+    FAILED = "failed"
+    """Ended badly: `stage` and `reason` say where and why. Final, until it is retried."""
+
+    CANCELLED = "cancelled"
+    """Somebody stopped it, waiting or running. Final, until it is retried."""
+
+
+TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
+    RunState.PENDING: frozenset({RunState.LEASED, RunState.CANCELLED}),
+    RunState.LEASED: frozenset(
+        {RunState.PENDING, RunState.RUNNING, RunState.FINISHED, RunState.FAILED, RunState.CANCELLED}
+    ),
+    RunState.RUNNING: frozenset({RunState.PENDING, RunState.FINISHED, RunState.FAILED, RunState.CANCELLED}),
+    RunState.FINISHED: frozenset(),
+    RunState.FAILED: frozenset({RunState.PENDING}),
+    RunState.CANCELLED: frozenset({RunState.PENDING}),
+}
+"""Which state may follow which. Every store statement that sets a state is guarded by one of these rows."""
+
+TERMINAL = frozenset({RunState.FINISHED, RunState.FAILED, RunState.CANCELLED})
+HELD = frozenset({RunState.LEASED, RunState.RUNNING})
+"""The states in which an agent holds the item's lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The run exited with 0; `result` is what it reported."""
+
+    result: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The run ended badly. `stage`: prepare, submit, run or result; `exit_code` is negative for a signal."""
+
+    stage: str
+    reason: str
+    exit_code: int | None = None
+    result: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The run was stopped because somebody asked for it."""
+
+    reason: str = "cancelled while running"
+
+
+@dataclass(frozen=True, slots=True)
+class Preempted:
+    """The run was stopped although nobody cancelled it (its agent left): it goes back to its queue."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Nobody can say how the run ended: it goes back to its queue while attempts are left, else it failed."""
+
+    reason: str
+
+
+Outcome = Finished | Failed | Cancelled | Preempted | Lost
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A spec in a queue. Times are seconds since the epoch (UTC), None before they happened."""
+
+    id: str
+    queue: str
+    sweep: str | None
+    state: RunState
+    priority: int
+    name: str | None
+    point: tuple[str, ...]
+    attempt: int
+    max_attempts: int
+    added_at: float
+    changed_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    agent: str | None = None
+    run_dir: str | None = None
+    handle: Mapping[str, Any] | None = None
+    exit_code: int | None = None
+    stage: str | None = None
+    reason: str | None = None
+    result: Mapping[str, Any] | None = None
+    stop_requested: bool = False
+
+    @property
+    def seconds(self) -> float | None:
+        """How long its last run took, in seconds; None while it has not ended."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return self.finished_at - self.started_at
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to run `item` once: what it runs, and the token that every write about it must carry."""
+
+    item: Item
+    token: str
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One transition of an item: a row of the append-only event log."""
+
+    at: float
+    before: RunState
+    after: RunState
+    attempt: int
+    actor: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFilter:
+    """Which items a verb is about: all the given conditions hold. Without any, every item."""
+
+    ids: tuple[str, ...] | None = None
+    sweep: str | None = None
+    queue: str | None = None
+    states: frozenset[RunState] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A named set of items. `metric` and `goal` (maximize or minimize) say how its results are ranked."""
+
+    name: str
+    metric: str | None = None
+    goal: str = "maximize"
+    created_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class QueueInfo:
+    """A queue: which resource its runs use, its default `resource_args`, and whether agents may take from it."""
+
+    name: str
+    resource: str
+    prioritization: str = "V0"
+    paused: bool = False
+    entity: str = ""
+    resource_args: Mapping[str, Any] = field(default_factory=dict)
+    created_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """`number` items of this queue and sweep are in this state."""
+
+    queue: str
+    sweep: str | None
+    state: RunState
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentInfo:
+    """A process that takes items. `process_started` tells its pid from a later process with the same number."""
+
+    id: str
+    host: str
+    pid: int
+    process_started: float
+    queues: tuple[str, ...]
+    max_jobs: int
+    started_at: float
+    seen_at: float
+    state: str = "alive"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a push did: `added` new items in `sweep`, and `present` specs that the sweep had already.
+
+    `ids` holds the new items' IDs for small pushes (at most 100), so that a receipt stays small for any grid.
+    """
+
+    sweep: str | None
+    added: int
+    present: int = 0
+    ids: tuple[str, ...] = ()

@@ -1,0 +1,129 @@
+"""Where queues live. `Store` is the protocol that every store honours (one contract suite runs over all of them);
+`open_store` finds the one that a URL names."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from launcher.errors import StoreError, suggest
+from launcher.item import (
+    AgentInfo,
+    Count,
+    Event,
+    Item,
+    ItemFilter,
+    Lease,
+    Outcome,
+    QueueInfo,
+    Receipt,
+    Sweep,
+)
+from launcher.spec import LaunchSpec
+
+LEASE_SECONDS = 30.0
+"""An agent that was not heard of for this long has lost its leases."""
+
+MAX_ATTEMPTS = 3
+"""How often an item is started when the runs before it were lost."""
+
+_STORES = {"sqlite": "launcher.queues.sqlite:SqliteStore"}
+
+
+class Store(Protocol):
+    """Queues, sweeps and items. Every verb is one transaction; a state changes in one guarded statement."""
+
+    url: str
+
+    def push(self, sweep: Sweep | None, specs: Iterable[LaunchSpec], *, again: bool = False) -> Receipt:
+        """Add the specs of a sweep (created if need be), all or nothing. Specs that the sweep has already are left
+        out unless `again`. Raises StoreError for a run_id that is taken, NotFoundError for an unknown queue."""
+
+    def pop(self, agent: str, queues: Sequence[str], limit: int) -> list[Lease]:
+        """Lease up to `limit` waiting items of these queues to an agent: highest priority, then oldest, first."""
+
+    def ack(self, started: Iterable[tuple[Lease, Mapping[str, Any], str]]) -> list[bool]:
+        """Leased → running, with each run's handle and folder; False where the lease is no longer ours."""
+
+    def finish(self, ended: Iterable[tuple[Lease, Outcome]]) -> list[bool]:
+        """Held → what the outcome says; False where the lease is no longer ours, and nothing is written then."""
+
+    def heartbeat(self, agent: str) -> None:
+        """Keep all of an agent's leases, in one statement."""
+
+    def leases(self, agent: str) -> dict[str, bool]:
+        """The tokens that an agent holds, True for those whose run shall be stopped."""
+
+    def release_lost(self, lease_seconds: float = LEASE_SECONDS) -> int:
+        """Put back (or fail, after the last attempt) what silent agents held; returns how many items that were."""
+
+    def release(self, agent: str, reason: str) -> int:
+        """The same for one agent that is known to be gone."""
+
+    def register(self, agent: AgentInfo) -> None:
+        """An agent begins (or begins again)."""
+
+    def leave(self, agent: str) -> None:
+        """An agent ends; what it still holds goes back."""
+
+    def agents(self) -> list[AgentInfo]:
+        """The agents that have not left."""
+
+    def held(self, agent: str) -> list[Lease]:
+        """What an agent holds."""
+
+    def cancel(self, which: ItemFilter, actor: str) -> tuple[int, int]:
+        """Cancel waiting items, and ask for held ones to be stopped; returns both counts."""
+
+    def retry(self, which: ItemFilter, actor: str) -> int:
+        """Failed or cancelled items wait again, with one more attempt; returns how many."""
+
+    def items(self, which: ItemFilter) -> Iterator[Item]:
+        """The items that a filter selects, oldest first."""
+
+    def item(self, prefix: str) -> Item:
+        """The item of an ID, or of a unique beginning of one; NotFoundError otherwise."""
+
+    def document(self, item_id: str) -> dict[str, Any]:
+        """The launch spec of an item."""
+
+    def events(self, item_id: str) -> list[Event]:
+        """The transitions of an item, oldest first."""
+
+    def counts(self) -> list[Count]:
+        """How many items are in which state, by queue and sweep."""
+
+    def sweeps(self) -> list[Sweep]:
+        """All sweeps, oldest first."""
+
+    def queues(self) -> list[QueueInfo]:
+        """All queues, by name."""
+
+    def create_queue(self, queue: QueueInfo) -> None:
+        """Add a queue; StoreError if there is one of that name."""
+
+    def wait(self, wake: threading.Event, timeout: float) -> None:
+        """Return when another process has changed the store, when `wake` is set, or after `timeout` seconds."""
+
+    def close(self) -> None:
+        """Let go of the store's files or connections."""
+
+
+def open_store(url: str, *, read_only: bool = False) -> Store:
+    """The store that a URL names, created if it is a file that is not there yet (unless `read_only`).
+
+    Raises StoreError for an unknown kind of store, and for one that cannot be used.
+
+    >>> open_store("sqlite:///")
+    Traceback (most recent call last):
+    ...
+    launcher.errors.StoreError: store 'sqlite:///' names no file; expected sqlite:///PATH
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in _STORES:
+        known = [f"{name}://" for name in _STORES]
+        raise StoreError(f"store {url!r} is of an unknown kind; {suggest(scheme + '://', known)}, as in sqlite:///PATH")
+    module, _, name = _STORES[scheme].partition(":")
+    return cast(Store, getattr(import_module(module), name)(url, read_only=read_only))

@@ -1,0 +1,1 @@
+UPDATE agents SET seen_at = :now, state = 'alive' WHERE id = :agent

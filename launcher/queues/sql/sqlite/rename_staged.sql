@@ -1,0 +1,1 @@
+UPDATE staged_items SET id = ? WHERE seq = ?

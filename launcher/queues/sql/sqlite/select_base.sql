@@ -1,0 +1,1 @@
+SELECT document FROM bases WHERE id = :id

@@ -1,0 +1,1 @@
+SELECT id FROM agents WHERE state = 'alive' AND seen_at < :limit

@@ -1,0 +1,1 @@
+SELECT token, stop_requested FROM items WHERE agent = :agent AND state IN ('leased', 'running')

@@ -1,0 +1,1 @@
+INSERT INTO staged_bases (number, document) VALUES (?, ?)

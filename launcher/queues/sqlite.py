@@ -1,0 +1,364 @@
+"""The embedded store: queues in one SQLite file (WAL, durable commits), for any number of processes of one machine.
+The default store; everything it knows about SQL lies in sql/sqlite/, one statement a file."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import string
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from launcher import canonical
+from launcher.errors import NotFoundError, StoreError, suggest
+from launcher.item import (
+    AgentInfo,
+    Count,
+    Event,
+    Item,
+    ItemFilter,
+    Lease,
+    Outcome,
+    QueueInfo,
+    Receipt,
+    RunState,
+    Sweep,
+)
+from launcher.queues import LEASE_SECONDS, MAX_ATTEMPTS, rows
+from launcher.queues.packing import Packer, unpack
+from launcher.queues.sql import statement
+from launcher.queues.sqlite_file import connect
+from launcher.spec import LaunchSpec
+
+POLL_SECONDS = 0.02
+"""How often an idle agent looks whether another process changed the file: 50 µs of work each time."""
+
+BATCH = 500
+ID_ALPHABET = string.ascii_lowercase + string.digits
+ID_LENGTH = 8
+
+
+def new_id() -> str:
+    """A run ID as W&B makes them: 8 random characters.
+
+    >>> len(new_id())
+    8
+    """
+    return "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
+
+
+class SqliteStore:
+    """A store in the file that `sqlite:///PATH` names; see `launcher.queues.Store` for its verbs.
+
+    Each thread has its own connection. All errors of the file come out as StoreError.
+    """
+
+    def __init__(self, url: str, *, read_only: bool = False) -> None:
+        path = url.removeprefix("sqlite:///")
+        if not path:
+            raise StoreError(f"store {url!r} names no file; expected sqlite:///PATH")
+        self.url = url
+        self.path = Path(path).expanduser().absolute()
+        self._read_only = read_only
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._bases: dict[int, dict[str, Any]] = {}
+        with self._reading():
+            pass  # a file that cannot be used is found now, not at the first verb
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        while self._connections:
+            self._connections.pop().close()
+        self._local = threading.local()
+
+    # -- adding ---------------------------------------------------------------------------------------------------
+
+    def push(self, sweep: Sweep | None, specs: Iterable[LaunchSpec], *, again: bool = False) -> Receipt:
+        """See `Store.push`. Rows are gathered in a temporary table first, so agents go on while a grid composes."""
+        with self._reading() as db:
+            for verb in ("stage_tables", "stage_base_table", "clear_staged_items", "clear_staged_bases"):
+                db.execute(_sql(verb))
+            db.execute("BEGIN")
+            try:
+                staged = self._stage(db, sweep, specs)
+            finally:
+                db.execute("COMMIT")
+        with self._writing() as db:
+            if sweep:
+                db.execute(_sql("insert_sweep"), asdict(sweep) | {"created_at": time.time()})
+                if not again:
+                    db.execute(_sql("drop_present"))
+            self._check_queues(db)
+            self._settle_ids(db)
+            offset = db.execute(_sql("select_base_offset")).fetchone()[0]
+            now = {"offset": offset, "now": time.time(), "max_attempts": MAX_ATTEMPTS}
+            for verb in ("copy_bases", "copy_items", "copy_counts"):
+                db.execute(_sql(verb), now)
+            added = db.execute(_sql("count_staged")).fetchone()[0]
+            ids = tuple(row[0] for row in db.execute(_sql("select_staged_ids"))) if added <= 100 else ()
+        return Receipt(sweep.name if sweep else None, added, staged - added, ids)
+
+    def _stage(self, db: sqlite3.Connection, sweep: Sweep | None, specs: Iterable[LaunchSpec]) -> int:
+        packer = Packer()
+        batch: list[tuple[Any, ...]] = []
+        staged = 0
+        for spec in specs:
+            base, difference, is_new = packer.pack(spec.document)
+            if is_new:
+                db.execute(_sql("stage_base"), (base, canonical.encode(spec.document)))
+            given = spec.document.get("run_id")
+            sweep_name = sweep.name if sweep else None
+            batch.append((
+                given or new_id(), bool(given), spec.queue_name, sweep_name, spec.priority, spec.document.get("name"),
+                base, canonical.encode(difference), canonical.encode(spec.point), spec.fingerprint(),
+            ))  # fmt: skip
+            if len(batch) == BATCH:
+                db.executemany(_sql("stage_item"), batch)
+                staged += len(batch)
+                batch.clear()
+        db.executemany(_sql("stage_item"), batch)
+        return staged + len(batch)
+
+    def _check_queues(self, db: sqlite3.Connection) -> None:
+        unknown = [row["queue"] for row in db.execute(_sql("select_unknown_queues"))]
+        if unknown:
+            known = [queue.name for queue in self.queues()]
+            raise NotFoundError("\n".join(f"no queue named {name!r}; {suggest(name, known)}" for name in unknown))
+
+    def _settle_ids(self, db: sqlite3.Connection) -> None:
+        while taken := db.execute(_sql("select_taken_ids")).fetchall():
+            given = sorted({row["id"] for row in taken if row["given"]})
+            if given:
+                raise StoreError(
+                    f"run_id {', '.join(map(repr, given))} is taken in {self.url}; choose another, or leave it out"
+                )
+            db.executemany(_sql("rename_staged"), [(new_id(), row["seq"]) for row in taken])
+
+    # -- an agent's verbs -----------------------------------------------------------------------------------------
+
+    def pop(self, agent: str, queues: Sequence[str], limit: int) -> list[Lease]:
+        """See `Store.pop`. Looks without the write lock first: an idle agent costs others nothing."""
+        wanted = {"queues": canonical.encode(list(queues))}
+        with self._reading() as db:
+            if limit < 1 or not db.execute(_sql("has_waiting"), wanted).fetchone()[0]:
+                return []
+        with self._writing() as db:
+            popped = db.execute(_sql("pop_items"), {**wanted, "agent": agent, "now": time.time(), "limit": limit})
+            seqs = canonical.encode([row["seq"] for row in popped.fetchall()])
+            where = "seq IN (SELECT value FROM json_each(:seqs))"
+            return [self._lease(db, row) for row in db.execute(_sql("select_leases", where), {"seqs": seqs}).fetchall()]
+
+    def held(self, agent: str) -> list[Lease]:
+        """See `Store.held`."""
+        where = "agent = :agent AND state IN ('leased', 'running')"
+        with self._reading() as db:
+            return [
+                self._lease(db, row) for row in db.execute(_sql("select_leases", where), {"agent": agent}).fetchall()
+            ]
+
+    def ack(self, started: Iterable[tuple[Lease, Mapping[str, Any], str]]) -> list[bool]:
+        """See `Store.ack`."""
+        now = time.time()
+        started_rows = [
+            {
+                "id": lease.item.id,
+                "token": lease.token,
+                "handle": canonical.encode(handle),
+                "run_dir": folder,
+                "now": now,
+            }
+            for lease, handle, folder in started
+        ]
+        return self._each("ack_item", started_rows)
+
+    def finish(self, ended: Iterable[tuple[Lease, Outcome]]) -> list[bool]:
+        """See `Store.finish`."""
+        now = time.time()
+        ended_rows = [
+            rows.ending(outcome) | {"id": lease.item.id, "token": lease.token, "now": now} for lease, outcome in ended
+        ]
+        return self._each("finish_item", ended_rows)
+
+    def _each(self, verb: str, values: Sequence[Mapping[str, Any]]) -> list[bool]:
+        if not values:
+            return []
+        with self._writing() as db:
+            return [db.execute(_sql(verb), row).rowcount == 1 for row in values]
+
+    def heartbeat(self, agent: str) -> None:
+        """See `Store.heartbeat`."""
+        with self._writing() as db:
+            db.execute(_sql("beat_agent"), {"agent": agent, "now": time.time()})
+
+    def leases(self, agent: str) -> dict[str, bool]:
+        """See `Store.leases`."""
+        with self._reading() as db:
+            return {
+                row["token"]: bool(row["stop_requested"]) for row in db.execute(_sql("select_tokens"), {"agent": agent})
+            }
+
+    def release_lost(self, lease_seconds: float = LEASE_SECONDS) -> int:
+        """See `Store.release_lost`."""
+        limit = {"limit": time.time() - lease_seconds}
+        with self._reading() as db:
+            silent = [row["id"] for row in db.execute(_sql("select_silent_agents"), limit)]
+        return self._release(silent, "lost", f"its agent was silent for more than {lease_seconds:g} s") if silent else 0
+
+    def release(self, agent: str, reason: str) -> int:
+        """See `Store.release`."""
+        return self._release([agent], "lost", reason)
+
+    def leave(self, agent: str) -> None:
+        """See `Store.leave`."""
+        self._release([agent], "left", "its agent stopped")
+
+    def _release(self, agents: Sequence[str], state: str, reason: str) -> int:
+        which = {"agents": canonical.encode(list(agents)), "state": state}
+        with self._writing() as db:
+            db.execute(_sql("set_agent_state"), which)
+            return db.execute(
+                _sql("release_items"), {**which, "reason": reason, "actor": agents[0], "now": time.time()}
+            ).rowcount
+
+    def register(self, agent: AgentInfo) -> None:
+        """See `Store.register`."""
+        with self._writing() as db:
+            db.execute(_sql("upsert_agent"), asdict(agent) | {"queues": canonical.encode(agent.queues)})
+
+    def agents(self) -> list[AgentInfo]:
+        """See `Store.agents`."""
+        with self._reading() as db:
+            found = [dict(row) for row in db.execute(_sql("select_agents"))]
+        return [AgentInfo(**row | {"queues": tuple(canonical.decode(row["queues"]))}) for row in found]
+
+    def wait(self, wake: threading.Event, timeout: float) -> None:
+        """See `Store.wait`: SQLite counts the commits of other connections, and asking for the count is cheap."""
+        deadline = time.monotonic() + timeout
+        while True:
+            with self._reading() as db:
+                version = db.execute("PRAGMA data_version").fetchone()[0]
+            if version != getattr(self._local, "seen", None):
+                self._local.seen = version
+                return
+            left = deadline - time.monotonic()
+            if left <= 0 or wake.wait(min(POLL_SECONDS, left)):
+                return
+
+    # -- people's verbs -------------------------------------------------------------------------------------------
+
+    def cancel(self, which: ItemFilter, actor: str) -> tuple[int, int]:
+        """See `Store.cancel`."""
+        where, values = rows.where(which)
+        values |= {"actor": actor, "now": time.time()}
+        with self._writing() as db:
+            waiting = db.execute(_sql("cancel_waiting", where), values).rowcount
+            return waiting, db.execute(_sql("request_stop", where), values).rowcount
+
+    def retry(self, which: ItemFilter, actor: str) -> int:
+        """See `Store.retry`."""
+        where, values = rows.where(which)
+        with self._writing() as db:
+            return db.execute(_sql("retry_items", where), values | {"actor": actor, "now": time.time()}).rowcount
+
+    def items(self, which: ItemFilter) -> Iterator[Item]:
+        """See `Store.items`."""
+        where, values = rows.where(which)
+        with self._reading() as db:
+            for row in db.execute(_sql("select_items", where), values):
+                yield rows.item_of(row)
+
+    def item(self, prefix: str) -> Item:
+        """See `Store.item`."""
+        with self._reading() as db:
+            found = [row["id"] for row in db.execute(_sql("select_ids"), {"prefix": prefix})]
+        if prefix not in found and len(found) != 1:
+            several = f"is the beginning of several IDs ({', '.join(found)}, …); give more of it"
+            raise NotFoundError(
+                f"{prefix!r} " + (several if found else f"is no item's ID, nor the beginning of one, in {self.url}")
+            )
+        return next(self.items(ItemFilter(ids=(prefix if prefix in found else found[0],))))
+
+    def document(self, item_id: str) -> dict[str, Any]:
+        """See `Store.document`."""
+        with self._reading() as db:
+            row = db.execute(_sql("select_document"), {"id": item_id}).fetchone()
+        if row is None:
+            raise NotFoundError(f"no item {item_id!r} in {self.url}")
+        return unpack(canonical.decode(row["document"]), canonical.decode(row["difference"]))
+
+    def events(self, item_id: str) -> list[Event]:
+        """See `Store.events`."""
+        with self._reading() as db:
+            found = [dict(row) for row in db.execute(_sql("select_events"), {"id": item_id})]
+        return [Event(**row | {"before": RunState(row["before"]), "after": RunState(row["after"])}) for row in found]
+
+    def counts(self) -> list[Count]:
+        """See `Store.counts`."""
+        with self._reading() as db:
+            found = db.execute(_sql("count_items")).fetchall()
+        return [Count(row["queue"], row["sweep"], RunState(row["state"]), row["number"]) for row in found]
+
+    def sweeps(self) -> list[Sweep]:
+        """See `Store.sweeps`."""
+        with self._reading() as db:
+            return [Sweep(**dict(row)) for row in db.execute(_sql("select_sweeps"))]
+
+    def queues(self) -> list[QueueInfo]:
+        """See `Store.queues`."""
+        with self._reading() as db:
+            found = [dict(row) for row in db.execute(_sql("select_queues"))]
+        changed = (
+            {"paused": bool(row["paused"]), "resource_args": canonical.decode(row["resource_args"])} for row in found
+        )
+        return [QueueInfo(**row | change) for row, change in zip(found, changed, strict=True)]
+
+    def create_queue(self, queue: QueueInfo) -> None:
+        """See `Store.create_queue`."""
+        row = asdict(queue) | {"resource_args": canonical.encode(queue.resource_args), "created_at": time.time()}
+        with self._writing() as db:
+            if any(known.name == queue.name for known in self.queues()):
+                raise StoreError(f"queue {queue.name!r} exists already in {self.url}; choose another name")
+            db.execute(_sql("insert_queue"), row)
+
+    # -- the file -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        try:
+            db = getattr(self._local, "db", None)
+            if db is None:
+                db = self._local.db = connect(self.path, read_only=self._read_only)
+                self._connections.append(db)
+            yield db
+        except sqlite3.Error as error:
+            raise StoreError(f"store {self.url}: {error}") from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._reading() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+    def _lease(self, db: sqlite3.Connection, row: sqlite3.Row) -> Lease:
+        base = self._bases.get(row["base"])
+        if base is None:
+            base = canonical.decode(db.execute(_sql("select_base"), {"id": row["base"]}).fetchone()["document"])
+            self._bases[row["base"]] = base
+        return Lease(rows.item_of(row), row["token"], unpack(base, canonical.decode(row["difference"])))
+
+
+def _sql(verb: str, where: str = "") -> str:
+    text = statement("sqlite", verb)
+    return text.replace("{where}", where) if where else text

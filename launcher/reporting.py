@@ -1,0 +1,50 @@
+"""`launcher.report`: how a program tells its result. It writes the file that the agent reads when the run ends, and
+does nothing outside of a run, so the same program works by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from launcher import canonical
+from launcher.errors import LaunchError
+from launcher.paths import write_atomically
+
+
+def report(**metrics: Any) -> dict[str, Any]:
+    """Add `metrics` to this run's result, and return the whole result so far.
+
+    Values are JSON values, or numbers that convert to one (NumPy scalars, zero-dimensional tensors); NaN and
+    infinity are kept as the strings "NaN", "Infinity" and "-Infinity". A later call replaces a metric of the same name.
+    Raises LaunchError for a value that is neither.
+
+    >>> report(accuracy=0.97, epochs=20)
+    {'accuracy': 0.97, 'epochs': 20}
+    """
+    plain = {name: _plain(name, value) for name, value in metrics.items()}
+    target = os.environ.get("LAUNCHER_RESULT")
+    if not target:
+        return plain
+    path = Path(target)
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        before = {}
+    except ValueError:
+        before = {}  # the file was not ours: what was there cannot be kept
+    result = {**(before if isinstance(before, dict) else {}), **plain}
+    write_atomically(path, canonical.encode(result))
+    return result
+
+
+def _plain(name: str, value: Any) -> Any:
+    number = value.item() if hasattr(value, "item") and not isinstance(value, dict) else value
+    number = canonical.finite(number)
+    try:
+        json.dumps(number, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        kind = type(value).__name__
+        raise LaunchError(f"report: {name} is a {kind}, expected a JSON value (number, text, list, dict)") from error
+    return number

@@ -1,0 +1,64 @@
+"""How runs are executed: one runner per resource. `Runner` is the protocol (one contract suite runs over all of them);
+the agent makes a request, which is a printable value, and only then submits it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from launcher.errors import RunnerError, suggest
+from launcher.item import Lease, Outcome
+from launcher.paths import RunPaths
+
+Handle = Mapping[str, Any]
+"""What finds a submitted run again, also from another process: a JSON object, stored with the item."""
+
+RESOURCES = ("local-process", "local-container", "slurm", "ray", "kubernetes")
+_RUNNERS = {"local-process": "launcher.runners.local_process:LocalProcess"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a runner will start: a program with its arguments, its environment beside the agent's, and its folder."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: str
+    log: str
+    token: str
+
+
+class Runner(Protocol):
+    """Executes runs on one resource. Tokens are the leases' and name a run within an agent."""
+
+    def request(self, lease: Lease, paths: RunPaths, code: str, environ: Mapping[str, str]) -> Request:
+        """The request for a run whose code lies in the folder `code`: pure. RunnerError for a spec it cannot run."""
+
+    def submit(self, requests: Sequence[Request]) -> list[Handle | RunnerError]:
+        """Start runs, the only call that does; for each its handle, or why it could not be started."""
+
+    def poll(self, handles: Mapping[str, Handle]) -> dict[str, Outcome | None]:
+        """How the runs with these tokens ended; None for those that go on. One call for all."""
+
+    def cancel(self, token: str, handle: Handle) -> None:
+        """Ask a run to end, and end it after the grace time; may be called again."""
+
+    def reap(self, tokens: Sequence[str]) -> int:
+        """End what an agent that is gone left running on this machine; returns how many processes that were."""
+
+
+def open_runner(resource: str, wake: Callable[[], None]) -> Runner:
+    """The runner for a resource, imported on first use; it calls `wake` when a run has ended.
+
+    Raises RunnerError for a resource that is unknown, or that this version cannot run yet.
+    """
+    if resource not in _RUNNERS:
+        if resource in RESOURCES:
+            raise RunnerError(
+                f"resource {resource!r} cannot be run by this version yet; it runs: {', '.join(_RUNNERS)}"
+            )
+        raise RunnerError(f"resource {resource!r} is unknown; {suggest(resource, RESOURCES)}")
+    module, _, name = _RUNNERS[resource].partition(":")
+    return cast(Runner, getattr(import_module(module), name)(wake))

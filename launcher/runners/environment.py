@@ -1,0 +1,86 @@
+"""What a run sees: the environment of the contract, with W&B's names, so that `wandb.init` in the program just works.
+Pure; every runner calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from launcher import canonical
+from launcher.item import Lease
+from launcher.paths import RunPaths
+from launcher.template import MACROS, fill
+
+CHUNK = 32_670
+"""Longest value of one variable, in characters: W&B's own limit; longer ones are cut into NAME_0, NAME_1, …"""
+
+
+def run_environment(lease: Lease, paths: RunPaths) -> dict[str, str]:
+    """The variables that a run gets beside those of its agent.
+
+    >>> sorted(name for name in run_environment(lease, paths) if name.startswith("LAUNCHER"))
+    ['LAUNCHER_ATTEMPT', 'LAUNCHER_CONFIG', 'LAUNCHER_LEASE_TOKEN', 'LAUNCHER_RESULT', 'LAUNCHER_RUN_DIR']
+    """
+    item, document = lease.item, lease.document
+    overrides = document.get("overrides", {})
+    known = {
+        "WANDB_PROJECT": document.get("project"),
+        "WANDB_ENTITY": document.get("entity"),
+        "WANDB_RUN_ID": item.id,
+        "WANDB_NAME": document.get("name"),
+        "WANDB_LAUNCH": "True",
+        "WANDB_LAUNCH_QUEUE_NAME": item.queue,
+        "WANDB_LAUNCH_QUEUE_ENTITY": document.get("queue_entity") or document.get("entity"),
+        "WANDB_LAUNCH_TRACE_ID": item.id,
+        "WANDB_DOCKER": document.get("docker", {}).get("docker_image"),
+        "WANDB_USERNAME": document.get("author"),
+        "WANDB_SWEEP_ID": item.sweep,
+        "WANDB_RESUME": "allow" if item.attempt > 1 else None,
+        "WANDB_ARTIFACTS": canonical.encode(overrides.get("artifacts") or {}),
+        "LAUNCHER_RUN_DIR": str(paths.folder),
+        "LAUNCHER_CONFIG": str(paths.config),
+        "LAUNCHER_RESULT": str(paths.result),
+        "LAUNCHER_ATTEMPT": str(item.attempt),
+        "LAUNCHER_LEASE_TOKEN": lease.token,
+    }
+    environment = {name: value for name, value in known.items() if value}
+    environment.update(chunked("WANDB_CONFIG", overrides.get("run_config") or {}))
+    environment.update(chunked("WANDB_LAUNCH_FILE_OVERRIDES", overrides.get("files") or {}))
+    return environment
+
+
+def chunked(name: str, value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """A variable that holds JSON, or its numbered parts when it is long.
+
+    >>> dict(chunked("WANDB_CONFIG", {"lr": 0.1}))
+    {'WANDB_CONFIG': '{"lr":0.1}'}
+    """
+    text = canonical.encode(value)
+    if len(text) <= CHUNK:
+        yield name, text
+        return
+    for number, start in enumerate(range(0, len(text), CHUNK)):
+        yield f"{name}_{number}", text[start : start + CHUNK]
+
+
+def macros(lease: Lease) -> dict[str, str | None]:
+    """The values of the contract's six macros in one run; None for those that it has no value for."""
+    document = lease.document
+    image = document.get("image_uri") or document.get("docker", {}).get("docker_image")
+    values = (
+        document.get("project"),
+        document.get("entity"),
+        lease.item.id,
+        lease.item.name,
+        image,
+        document.get("author"),
+    )
+    return dict(zip(MACROS, (value or None for value in values), strict=True))
+
+
+def command(lease: Lease, paths: RunPaths) -> list[str]:
+    """Entry point and arguments with `${run_dir}` and `${config_file}` filled."""
+    overrides = lease.document.get("overrides", {})
+    files: dict[str, str | None] = {"run_dir": str(paths.folder), "config_file": str(paths.config)}
+    filled: list[str] = fill([*overrides.get("entry_point", []), *overrides.get("args", [])], files, {})
+    return filled

@@ -1,0 +1,67 @@
+"""How a run that has ended is judged, from its exit code and the files it left; every runner calls it, so that the
+same ending means the same on every resource."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+from launcher import canonical
+from launcher.item import Failed, Finished, Outcome
+from launcher.paths import RunPaths
+
+TAIL_BYTES = 4096
+LONGEST_LINE = 200
+
+
+def judge(exit_code: int, paths: RunPaths) -> Outcome:
+    """Finished with its result, or Failed with a reason; a negative `exit_code` is the number of a signal."""
+    result, problem = read_result(paths)
+    if exit_code:
+        return Failed("run", _reason(exit_code, paths), exit_code, result)
+    if problem:
+        return Failed("result", problem, exit_code)
+    return Finished(result)
+
+
+def read_result(paths: RunPaths) -> tuple[dict[str, Any] | None, str | None]:
+    """What the program reported, and what is wrong with it; (None, None) where it reported nothing."""
+    try:
+        text = paths.result.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None, None
+    except (OSError, UnicodeDecodeError) as error:
+        return None, f"the result cannot be read: {error}"
+    try:
+        result = canonical.finite(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        return None, f"the result is not JSON ({error}): {text[:LONGEST_LINE]!r} in {paths.result}"
+    if not isinstance(result, dict):
+        return None, f"the result is {text[:LONGEST_LINE]!r}, expected a JSON object of metrics, in {paths.result}"
+    return result, None
+
+
+def _reason(exit_code: int, paths: RunPaths) -> str:
+    if exit_code < 0:
+        try:
+            ended = f"killed by {signal.Signals(-exit_code).name}"
+        except ValueError:
+            ended = f"killed by signal {-exit_code}"
+    else:
+        ended = f"exit code {exit_code}"
+    last = last_line(paths)
+    return f"{ended}: {last}" if last else ended
+
+
+def last_line(paths: RunPaths) -> str:
+    """The last line of the log that is not empty: for a Python program, its exception."""
+    try:
+        with paths.log.open("rb") as log:
+            log.seek(0, 2)
+            log.seek(max(0, log.tell() - TAIL_BYTES))
+            lines = log.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    told = [line.strip() for line in lines if line.strip()]
+    return told[-1][:LONGEST_LINE] if told else ""

@@ -1,0 +1,131 @@
+"""A document against its JSON Schema: all its problems, each with its path, its value and what was expected. The
+dispatcher calls it for every spec; the Rust validator gives the quick yes, the Python one explains a no."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launcher.errors import Problem
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+    from jsonschema_rs import Draft202012Validator as RustValidator
+
+FOLDER = Path(__file__).parent / "schemas"
+LONGEST_SHOWN = 80
+
+
+def problems(document: Any, schema: str = "launch_spec") -> list[Problem]:
+    """Everything that is wrong with `document`, in the order of its keys; empty when it is right.
+
+    `schema` names a file of `launcher/schemas/`.
+
+    >>> overrides = {"entry_point": [3]}
+    >>> spec = {"entity": "", "project": "", "docker": {}, "git": {}, "overrides": overrides, "resource": None}
+    >>> print(problems(spec)[0])
+    overrides.entry_point[0]: 3 is an integer, expected a string
+    """
+    found = list(not_json(document))
+    if found:
+        return found  # a validator's verdict on what is not JSON means nothing
+    if _fast(schema).is_valid(document):
+        return []
+    return [
+        _explain(error) for error in sorted(_slow(schema).iter_errors(document), key=lambda e: list(map(str, e.path)))
+    ]
+
+
+def not_json(value: Any, path: Sequence[str | int] = ()) -> Iterator[Problem]:
+    """What in `value` JSON cannot say: NaN and infinity, keys that are not strings, NUL in text, other types."""
+    if value is None or isinstance(value, bool | int):
+        return
+    if isinstance(value, str):
+        if "\0" in value:
+            yield Problem(dotted(path), f"{_show(value)} holds a NUL character, which no command line can carry")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield Problem(dotted(path), f"{value} is not a JSON number; expected a finite one")
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            if not isinstance(key, str):
+                yield Problem(dotted((*path, str(key))), f"key {key!r} is {_kind(key)}; JSON keys are strings")
+            else:
+                yield from not_json(entry, (*path, key))
+    elif isinstance(value, list | tuple):
+        for index, entry in enumerate(value):
+            yield from not_json(entry, (*path, index))
+    else:
+        yield Problem(dotted(path), f"{_show(value)} is {_kind(value)}, expected a JSON value")
+
+
+def dotted(path: Sequence[str | int]) -> str:
+    """A path as people write it.
+
+    >>> dotted(["overrides", "args", 2])
+    'overrides.args[2]'
+    """
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".") or "(the whole document)"
+
+
+@cache
+def _load(schema: str) -> Any:
+    return json.loads((FOLDER / f"{schema}.json").read_text(encoding="utf-8"))
+
+
+@cache
+def _fast(schema: str) -> RustValidator:
+    import jsonschema_rs
+
+    return jsonschema_rs.Draft202012Validator(_load(schema))
+
+
+@cache
+def _slow(schema: str) -> Any:
+    import jsonschema
+
+    return jsonschema.Draft202012Validator(_load(schema))
+
+
+def _explain(error: ValidationError) -> Problem:
+    path = dotted(list(error.absolute_path))
+    value: Any = error.instance
+    expected: Any = error.validator_value
+    told = error.schema.get("description") if isinstance(error.schema, dict) else None
+    match error.validator:
+        case "type":
+            names = [expected] if isinstance(expected, str) else list(expected)
+            message = f"{_show(value)} is {_kind(value)}, expected {' or '.join(_article(name) for name in names)}"
+        case "enum":
+            message = f"{_show(value)} is unknown; expected one of {', '.join(map(str, expected))}"
+        case "required":
+            missing = [name for name in expected if name not in value]
+            message = f"{' and '.join(missing)} missing"
+        case "pattern" if told:
+            message = f"{_show(value)} is not {told}"
+        case _:
+            message = error.message
+    return Problem(path, message)
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 1] + "…"
+
+
+def _kind(value: Any) -> str:
+    names: dict[type, str] = {
+        type(None): "null", bool: "a boolean", int: "an integer", float: "a number", str: "a string",
+        dict: "an object", list: "a list",
+    }  # fmt: skip
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+def _article(name: str) -> str:
+    readable = {"null": "null", "array": "a list", "object": "an object", "integer": "an integer"}
+    return readable.get(name, f"a {name}")

@@ -1,0 +1,81 @@
+"""Where things are by default: the project's `[tool.launcher]` table, the store's URL. The command line and the Python
+API read it once; nothing here opens or creates a file."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.errors import UsageError, suggest
+
+KEYS = ("config_dir", "config_name", "store")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`[tool.launcher]` of the nearest pyproject.toml upwards that has one.
+
+    `root` is that file's folder; without such a file, the folder that was asked about.
+    """
+
+    root: Path
+    config_dir: str | None = None
+    config_name: str | None = None
+    store: str | None = None
+
+
+def load_settings(start: Path | None = None) -> Settings:
+    """The settings of the project that `start` (default: the current folder) lies in.
+
+    Raises UsageError for a pyproject.toml that is not TOML, and for unknown or ill-typed keys of the table.
+    """
+    start = (start or Path.cwd()).resolve()
+    for folder in (start, *start.parents):
+        table = _table(folder / "pyproject.toml")
+        if table is not None:
+            return Settings(root=folder, **table)
+    return Settings(root=start)
+
+
+def _table(file: Path) -> dict[str, str] | None:
+    """The file's `[tool.launcher]`, checked; None where there is none."""
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("launcher")
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} is not TOML: {error}") from error
+    if table is None:
+        return None
+    if not isinstance(table, dict):
+        raise UsageError(f"{file}: tool.launcher is {table!r}, expected a table")
+    unknown = [f"{file}: tool.launcher.{key} is unknown; {suggest(key, KEYS)}" for key in table if key not in KEYS]
+    ill_typed = [
+        f"{file}: tool.launcher.{key} is {value!r}, expected a string"
+        for key, value in table.items()
+        if key in KEYS and not isinstance(value, str)
+    ]
+    if unknown or ill_typed:
+        raise UsageError("\n".join(unknown + ill_typed))
+    return table
+
+
+def store_url(explicit: str | None = None, settings: Settings | None = None) -> str:
+    """The store's URL: `explicit` > LAUNCHER_STORE > the project's setting > a file in the user's data folder.
+
+    A relative `sqlite:///` path of the project's setting is relative to its pyproject.toml.
+    """
+    chosen = explicit or os.environ.get("LAUNCHER_STORE")
+    if chosen:
+        return chosen
+    settings = settings or load_settings()
+    if settings.store:
+        scheme, _, rest = settings.store.partition(":///")
+        if scheme == "sqlite" and rest and not rest.startswith("/"):
+            return f"sqlite:///{settings.root / rest}"
+        return settings.store
+    import platformdirs
+
+    return f"sqlite:///{platformdirs.user_data_path('launcher') / 'store.db'}"

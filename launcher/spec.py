@@ -1,0 +1,175 @@
+"""What is asked for: launch_add's arguments, the launch spec they become, and the code it runs. Frozen values, no I/O.
+The dispatcher builds specs, stores keep them, agents run them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from launcher import canonical
+from launcher.errors import UsageError, suggest
+
+DEFAULT_QUEUE = "default"
+DEFAULT_PROJECT_QUEUE = "model-registry"
+
+PRIORITIES = {"critical": 0, "high": 1, "medium": 2, "low": 3}
+PRIORITY_NAMES = tuple(PRIORITIES)
+DEFAULT_PRIORITY = PRIORITIES["medium"]
+
+VOLATILE = ("run_id", "author", "_resume_count")
+"""Fields of a spec that two runs of the same work may differ in; its fingerprint leaves them out."""
+
+
+def parse_priority(value: object) -> int:
+    """A priority's number, 0 (critical, first) to 3 (low), from its number or its name; UsageError for others.
+
+    >>> parse_priority("high"), parse_priority(3), parse_priority("2")
+    (1, 3, 2)
+    """
+    text = str(value).lower()
+    if not isinstance(value, bool):
+        if text in PRIORITIES:
+            return PRIORITIES[text]
+        if text in ("0", "1", "2", "3"):
+            return int(text)
+    expected = ", ".join(f"{number} ({name})" for name, number in PRIORITIES.items())
+    raise UsageError(f"priority {value!r} is unknown; expected one of {expected}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchArguments:
+    """launch_add's arguments by name, None where not given. The contract's table says what each means.
+
+    >>> LaunchArguments(uri=".", entry_point=["python", "train.py"]).given()
+    {'uri': '.', 'entry_point': ['python', 'train.py']}
+    """
+
+    uri: str | None = None
+    job: str | None = None
+    config: Mapping[str, Any] | None = None
+    template_variables: Mapping[str, Any] | None = None
+    project: str | None = None
+    entity: str | None = None
+    queue_name: str | None = None
+    resource: str | None = None
+    entry_point: list[str] | None = None
+    name: str | None = None
+    version: str | None = None
+    docker_image: str | None = None
+    project_queue: str | None = None
+    resource_args: Mapping[str, Any] | None = None
+    run_id: str | None = None
+    build: bool = False
+    repository: str | None = None
+    sweep_id: str | None = None
+    author: str | None = None
+    priority: int | str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The arguments that were given; empty strings count as absent, as they do in W&B."""
+        values = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return {name: value for name, value in values if value is not None and value != "" and value is not False}
+
+    @staticmethod
+    def from_mapping(values: Mapping[str, Any], where: str = "launch") -> LaunchArguments:
+        """The arguments that a mapping (the `launch` node of a config) names; UsageError for unknown names."""
+        known = [f.name for f in fields(LaunchArguments)]
+        unknown = [
+            f"{where}.{key} is not an argument; {suggest(str(key), known)}" for key in values if key not in known
+        ]
+        if unknown:
+            raise UsageError("\n".join(unknown))
+        return LaunchArguments(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The code that a run executes: a `folder` used in place, or a git `repo` at a `commit` (40 hex digits).
+
+    For a folder inside a git repository `commit` is its HEAD when the run was added, and `dirty` says whether
+    uncommitted changes lay over it.
+    """
+
+    folder: str | None = None
+    repo: str | None = None
+    commit: str | None = None
+    dirty: bool = False
+
+    def fields(self) -> dict[str, Any]:
+        """The part of a launch spec that records this source."""
+        git: dict[str, Any] = {}
+        if self.repo:
+            git["repo"] = self.repo
+        if self.commit:
+            git["version"] = self.commit
+        if self.dirty:
+            git["dirty"] = True
+        return {"uri": self.folder or self.repo, "git": git}
+
+    @staticmethod
+    def of(document: Mapping[str, Any]) -> Source:
+        """The source that a launch spec records; the inverse of `fields`."""
+        git = document.get("git") or {}
+        repo = git.get("repo")
+        return Source(None if repo else document.get("uri"), repo, git.get("version"), bool(git.get("dirty")))
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSpec:
+    """A launch spec, `document` (JSON, the shape of schemas/launch_spec.json), and what is sent beside it.
+
+    `point` holds the override strings of the grid's point that it was composed from, if it was.
+    """
+
+    document: Mapping[str, Any]
+    queue_name: str = DEFAULT_QUEUE
+    priority: int = DEFAULT_PRIORITY
+    point: tuple[str, ...] = field(default=())
+
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits, equal for specs that run the same thing in the same queue."""
+        lasting = {key: value for key, value in self.document.items() if key not in VOLATILE}
+        return canonical.digest([self.queue_name, lasting])
+
+    def command(self) -> list[str]:
+        """Entry point and arguments; `${run_dir}`, `${config_file}` and other macros are still in it."""
+        overrides = self.document.get("overrides", {})
+        return [*overrides.get("entry_point", []), *overrides.get("args", [])]
+
+
+def construct(given: Mapping[str, Any], environ: Mapping[str, str], user: str) -> dict[str, Any]:
+    """The launch spec's document from launch_add's arguments (`LaunchArguments.given()`, types already checked).
+
+    Every field follows argument > `config` > LAUNCHER_* > WANDB_* in `environ` > default. Nothing of `given` is
+    changed or shared.
+
+    >>> construct({"docker_image": "alpine", "project": "p"}, {}, "me")["docker"]
+    {'docker_image': 'alpine'}
+    """
+    document: dict[str, Any] = copy.deepcopy(dict(given.get("config") or {}))
+    for key in ("docker", "git", "overrides"):
+        document[key] = dict(document.get(key) or {})
+
+    def chosen(name: str, default: Any) -> Any:
+        upper = name.upper()
+        value = given.get(name) or document.get(name)
+        return value or environ.get(f"LAUNCHER_{upper}") or environ.get(f"WANDB_{upper}") or default
+
+    document["entity"] = chosen("entity", "")
+    document["project"] = chosen("project", "")
+    document["author"] = given.get("author") or document.get("author") or environ.get("WANDB_USERNAME") or user
+    document["resource"] = given.get("resource") or document.get("resource")
+    for name in ("uri", "job", "name", "run_id", "sweep_id", "resource_args"):
+        if given.get(name):
+            document[name] = copy.deepcopy(given[name])
+    if given.get("docker_image"):
+        document["docker"]["docker_image"] = given["docker_image"]
+    if given.get("entry_point"):
+        document["overrides"]["entry_point"] = list(given["entry_point"])
+    if given.get("version"):
+        document["git"]["version"] = given["version"]
+    if given.get("repository"):
+        document["registry"] = {**(document.get("registry") or {}), "url": given["repository"]}
+    return document
