@@ -1,0 +1,53 @@
+# `make help` lists the targets. Everything happens in .venv; nothing outside the checkout is touched.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[examples]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[examples,dev]'
+	@touch $@
+
+.PHONY: help run test check format bench chaos services clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run ## The main job: queue the digits sweep, run it, print its results
+	@echo "== queueing sweeps/digits.yaml"
+	@launcher add sweeps/digits.yaml
+	@echo "== running it, $(JOBS) jobs at a time"
+	@launcher agent --drain --max-jobs $(JOBS)
+	@echo "== results, best first"
+	@launcher results digits
+
+test: $(VENV)/.test ## Every test (those that need a service skip without it)
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.test ## Lint, types, layers
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+format: $(VENV)/.test ## Format the code, mend what can be mended by itself
+	ruff format .
+	ruff check --fix .
+
+bench: $(VENV)/.test ## Measure the budgets, as ratios against a peer in the same run
+	$(BIN)/python -m tests.bench
+
+services: ## Install and start what the full suite needs (as root, from Debian packages)
+	@echo "nothing to start: this version's tests need no service"
+
+clean: ## Remove the environment and everything that was built or run
+	rm -rf $(VENV) .launcher dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
