@@ -21,8 +21,7 @@ from launcher.compose.sweepfile import SweepFile, read_sweep_file
 from launcher.dispatcher import Dispatcher
 from launcher.errors import UsageError
 from launcher.item import Sweep
-from launcher.queues import open_store
-from launcher.settings import Settings, load_settings, store_url
+from launcher.settings import Settings, load_settings
 from launcher.spec import PRIORITY_NAMES, LaunchArguments, LaunchSpec, parse_priority
 
 ASK_ABOVE = 10_000
@@ -85,10 +84,9 @@ def plan(ctx: click.Context, *, yes: bool, store: str | None, as_json: bool, **g
     settings = load_settings()
     wanted = _wanted(ctx.obj, settings, **given)
     _confirm(len(wanted.grid), yes)
-    queues = open_store(store_url(store, settings), read_only=True)
-    specs = Dispatcher({queue.name: queue for queue in queues.queues()}, str(settings.root)).specs(
-        wanted.grid, wanted.overlay
-    )
+    with opened(store, read_only=True) as target:
+        queues = {queue.name: queue for queue in target.queues()}
+    specs = Dispatcher(queues, str(settings.root)).specs(wanted.grid, wanted.overlay)
     if as_json:
         _print_json(specs, wanted.sweep.name)
         return

@@ -42,8 +42,8 @@ def agent(queues: tuple[str, ...], max_jobs: int, drain: bool, folder: Path | No
         root = (folder or _default_folder(target)).absolute()
         with _display(target, drain) as listen:
             worker = Agent(target, root, queues=queues or None, max_jobs=max_jobs, drain=drain, listen=listen)
-            _stop_on_signals(worker, listen)
-            worker.run()
+            with _stopping_on_signals(worker, listen):
+                worker.run()
 
 
 def _default_folder(store: Store) -> Path:
@@ -55,7 +55,8 @@ def _default_folder(store: Store) -> Path:
     return Path(platformdirs.user_data_path("launcher"))
 
 
-def _stop_on_signals(worker: Agent, listen: Callable[[AgentEvent], None]) -> None:
+@contextmanager
+def _stopping_on_signals(worker: Agent, listen: Callable[[AgentEvent], None]) -> Iterator[None]:
     texts = iter(
         [
             "stopping: waiting for what runs (Ctrl-C again stops it and puts it back)",
@@ -69,8 +70,12 @@ def _stop_on_signals(worker: Agent, listen: Callable[[AgentEvent], None]) -> Non
             # Told by another thread: the signal may have interrupted this one while it was printing.
             threading.Thread(target=listen, args=(AgentEvent("stopping", text),)).start()
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def describe(event: AgentEvent) -> str:

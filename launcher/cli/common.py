@@ -37,9 +37,9 @@ def json_option(function: Function) -> Function:
 
 
 @contextmanager
-def opened(url: str | None) -> Iterator[Store]:
+def opened(url: str | None, *, read_only: bool = False) -> Iterator[Store]:
     """The store of a command, closed at its end."""
-    store = open_store(store_url(url))
+    store = open_store(store_url(url), read_only=read_only)
     try:
         yield store
     finally:

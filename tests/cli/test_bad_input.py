@@ -1,0 +1,158 @@
+"""Bad input gets one clear message that names the thing, its value, what was expected and the next step; exit code 2
+for what was called wrongly, 1 for what failed; never a traceback, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Project, Result
+
+Cli = Callable[..., Result]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["add", "-cn", "confg"], "no config named 'confg' in {conf}; did you mean 'config'?"),
+        (
+            ["add", "model=svn"],
+            "no option 'svn' in config group 'model' of {conf}; did you mean 'svm'? known: mlp, svm",
+        ),
+        (["add", "sede=1"], "no key 'sede' in config 'config' (overrides: sede=1); did you mean 'seed'"),
+        (["add", "-cd", "nowhere"], "nowhere does not exist; name it with --config-dir"),
+        (["add", "-m", "seed=range(0)"], "seed=range(0): no value, so the grid is empty; give this key at least one"),
+        (["add", "seed=1,2"], "seed=1,2: several values for one run; add -m"),
+        (["add", "-m", "seed=", "lr"], "override 'lr' does not parse"),
+        (["add", "-m", "lr=interval(0,1)"], "lr=interval(0,1): an interval has no points"),
+        (["add", "nothing.yaml"], "no sweep file nothing.yaml"),
+        (["add", "seed=1", "--priority", "urgent"], "priority 'urgent' is unknown; expected one of 0 (critical)"),
+        (["add", "seed=1", "--"], "nothing follows --; expected the command to run"),
+        (["add", "--sweeep", "x"], "No such option '--sweeep'"),
+        (["ad"], "no command 'ad'; did you mean 'add'?"),
+        (["agent", "--max-jobs", "0"], "Invalid value for '--max-jobs'"),
+        (["queue", "create", "x" * 65], "has 65 characters, expected 1 to 64"),
+    ],
+)
+def test_a_wrong_call_exits_2_and_queues_nothing(cli: Cli, project: Project, arguments: list[str], told: str) -> None:
+    result = cli(*arguments)
+    assert told.format(conf=project.folder / "conf") in result.err
+    assert result.err.startswith("launcher: ")
+    assert result.code == 2
+    assert result.out == ""
+    assert json.loads(cli("status", "--json").out)["sweeps"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["add", "seed=1"], "entry_point: missing; expected the command to run"),
+        (["add", "-m", "seed=1,2", "--queue", "gpu", "--", "true"], "no queue named 'gpu'; known: default"),
+        (["status", "digts"], "'digts' is neither a sweep nor an item's ID"),
+        (["show", "zzz"], "'zzz' is no item's ID"),
+        (["logs", "zzz"], "'zzz' is no item's ID"),
+        (["results", "digits"], "no sweep named 'digits'; none is known"),
+        (["wait", "digits"], "'digits' is neither a sweep nor an item's ID"),
+        (["cancel", "digits"], "'digits' is neither a sweep nor an item's ID"),
+        (["retry", "digits"], "'digits' is neither a sweep nor an item's ID"),
+        (
+            ["agent", "-q", "gpu", "--drain"],
+            "no queue named 'gpu'; known: default. Create it: launcher queue create gpu",
+        ),
+        (["queue", "show", "gpu"], "no queue named 'gpu'; known: default"),
+        (["queue", "create", "default"], "queue 'default' exists already"),
+        (["status", "--store", "mysql://x"], "store 'mysql://x' is of an unknown kind"),
+        (["status", "--store", "sqlite:///"], "names no file; expected sqlite:///PATH"),
+    ],
+)
+def test_what_fails_exits_1_with_a_reason(cli: Cli, arguments: list[str], told: str) -> None:
+    result = cli(*arguments)
+    assert told in result.err
+    assert result.code == 1
+
+
+def test_all_unknown_fields_of_a_sweep_file_are_told_at_once(cli: Cli, project: Project) -> None:
+    project.write("sweep.yaml", "nme: x\ngrid: {seed: []}\nmetric: {name: a, goal: up}\noverrides: seed=1\n")
+    result = cli("add", "sweep.yaml")
+    assert result.code == 2
+    assert "field 'nme' is unknown; did you mean 'name'?" in result.err
+    assert "grid.seed has no value, so the grid is empty" in result.err
+    assert "metric.goal is 'up', expected one of maximize, minimize" in result.err
+    assert "overrides is 'seed=1', expected a list of override strings" in result.err
+
+
+def test_bad_points_are_told_grouped_by_cause_and_nothing_is_queued(cli: Cli, project: Project) -> None:
+    project.write("conf/model/bad.yaml", "name: bad\n")
+    project.write("conf/launch/x.yaml", "priority: ${oc.select:model.kernel,2}\nentry_point: ['true']\n")
+    project.write("conf/config.yaml", "defaults: [{model: svm}, {launch: x}, _self_]\nseed: 0\n")
+    result = cli("add", "-m", "model=svm,bad", "seed=range(3)", "--sweep", "s")
+    assert result.code == 1
+    assert "6 points, nothing queued: 1 problem" in result.err
+    assert "3 of 6 points: priority: 'rbf' is unknown" in result.err
+    assert "first: point 1, model=svm seed=0" in result.err
+    assert '"sweeps": []' in cli("status", "--json").out
+
+
+def test_unknown_names_in_the_launch_node_suggest_the_known_ones(cli: Cli, project: Project) -> None:
+    project.write("conf/config.yaml", "launch: {queue_nam: x, entry_point: ['true']}\n")
+    result = cli("add")
+    assert "launch.queue_nam is not an argument; did you mean 'queue_name'?" in result.err
+    assert result.code == 1
+
+
+def test_a_foreign_database_is_refused_and_left_alone(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE t (x)")
+    other.commit()
+    other.close()
+    before = path.read_bytes()
+    result = cli("status", "--store", f"sqlite:///{path}")
+    assert "is an SQLite database of another program, not a launcher store" in result.err
+    assert result.code == 1
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, but longer than the header of one would be " * 9)
+    before = path.read_bytes()
+    result = cli("status", "--store", f"sqlite:///{path}")
+    assert "is no launcher store" in result.err
+    assert result.code == 1
+    assert path.read_bytes() == before
+
+
+def test_a_store_that_cannot_be_written_is_told_with_its_path(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = cli("status", "--store", f"sqlite:///{tmp_path}/file/store.db")
+    assert f"the store's folder {tmp_path}/file cannot be made" in result.err
+    assert result.code == 1
+
+
+def test_a_store_of_a_newer_version_is_refused(cli: Cli, project: Project) -> None:
+    assert cli("status").code == 0
+    file = sqlite3.connect(project.folder / ".launcher/store.db")
+    file.execute("PRAGMA user_version = 99")
+    file.close()
+    result = cli("status")
+    assert "has version 99, this launcher knows versions up to 1; upgrade launcher" in result.err
+    assert result.code == 1
+
+
+def test_a_broken_pyproject_is_told(cli: Cli, project: Project) -> None:
+    project.write("pyproject.toml", "[tool.launcher]\nconfig_dri = 'conf'\nstore = 3\n")
+    result = cli("status")
+    assert "tool.launcher.config_dri is unknown; did you mean 'config_dir'?" in result.err
+    assert "tool.launcher.store is 3, expected a string" in result.err
+    assert result.code == 2
+
+
+def test_many_points_want_a_yes(cli: Cli) -> None:
+    result = cli("plan", "-m", "seed=range(10001)", "--", "true")
+    assert "the grid has 10,001 points; add --yes if that is meant" in result.err
+    assert result.code == 2

@@ -1,0 +1,204 @@
+"""A sweep from plan to results, through the commands a person types."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Project, Result, until
+
+Cli = Callable[..., Result]
+PROGRAM = """\
+import sys, launcher
+seed = int(sys.argv[-1].split("=")[1])
+print("seed", seed)
+launcher.report(loss=seed / 10, good=True)
+sys.exit(seed == 2)
+"""
+
+
+@pytest.fixture
+def done(cli: Cli, project: Project) -> Cli:
+    """A sweep `s` of three runs that was run to its end; seed=2 failed."""
+    project.write("program.py", PROGRAM)
+    assert cli("add", "--sweep", "s", "-m", "model=svm", "seed=range(3)", "--", "python", "program.py").code == 0
+    assert cli("agent", "--drain", "-j", "2").code == 0
+    return cli
+
+
+def tree(folder: Path) -> list[tuple[str, int]]:
+    return sorted((str(path), path.stat().st_mtime_ns) for path in folder.rglob("*"))
+
+
+def test_plan_prints_every_point_and_writes_nothing(cli: Cli, project: Project) -> None:
+    before = tree(project.folder)
+    result = cli("plan", "-m", "model=svm,mlp", "seed=1,2", "-p", "high", "--sweep", "s", "--", "python", "t.py", "a b")
+    assert result.code == 0
+    assert result.out == (
+        "sweep s: 4 points; nothing is written\n"
+        "1  model=svm seed=1\n   queue default, priority high: python t.py 'a b' model=svm seed=1\n"
+        "2  model=svm seed=2\n   queue default, priority high: python t.py 'a b' model=svm seed=2\n"
+        "3  model=mlp seed=1\n   queue default, priority high: python t.py 'a b' model=mlp seed=1\n"
+        "4  model=mlp seed=2\n   queue default, priority high: python t.py 'a b' model=mlp seed=2\n"
+    )
+    assert tree(project.folder) == before
+
+
+def test_plan_reads_the_queues_of_a_store_and_writes_nothing(cli: Cli, project: Project) -> None:
+    cli("queue", "create", "slow", "--prioritization", "DISABLED")
+    before = tree(project.folder)
+    assert "queue slow" in cli("plan", "-q", "slow", "--", "true").out
+    assert "prioritization disabled" in cli("plan", "-q", "slow", "-p", "high", "--", "true").err
+    assert tree(project.folder) == before
+
+
+def test_what_is_planned_is_what_is_added(cli: Cli) -> None:
+    grid = ["-m", "model=svm,mlp", "seed=range(2)", "--sweep", "s", "--json", "--", "true", "--x"]
+    planned = json.loads(cli("plan", *grid).out)
+    ids = json.loads(cli("add", *grid).out)["ids"]
+    added = [json.loads(cli("show", item, "--json").out) for item in ids]
+    assert [entry["spec"] for entry in planned] == [item["spec"] for item in added]
+    assert [entry["overrides"] for entry in planned] == [item["point"] for item in added]
+
+
+def test_adding_a_sweep_again_adds_what_is_missing(cli: Cli) -> None:
+    cli("add", "--sweep", "s", "-m", "seed=1,2", "--", "true")
+    again = cli("add", "--sweep", "s", "-m", "seed=1,2,3", "--", "true")
+    assert again.out.startswith("sweep s: 1 added; 2 are there already (--again adds them once more)\n")
+    forced = cli("add", "--again", "--sweep", "s", "-m", "seed=1,2,3", "--", "true")
+    assert forced.out.startswith("sweep s: 3 added\n")
+
+
+def test_a_sweep_file_is_a_grid(cli: Cli, project: Project) -> None:
+    project.write(
+        "s.yaml", "overrides: [lr=0.5]\npriority: low\ngrid:\n  model: [svm, mlp]\n  seed: range(2)\n  name: [a b]\n"
+    )
+    planned = json.loads(cli("plan", "s.yaml", "+x=1", "--json", "--", "true").out)
+    assert [entry["overrides"] for entry in planned] == [
+        ["lr=0.5", f"model={model}", f"seed={seed}", "name='a b'", "+x=1"]
+        for model in ("svm", "mlp")
+        for seed in (0, 1)
+    ]
+    assert {entry["sweep"] for entry in planned} == {"s"}
+    assert {entry["priority"] for entry in planned} == {3}
+
+
+def test_results_are_ranked_and_failures_stay_in_sight(done: Cli) -> None:
+    lines = done("results", "s", "--goal", "minimize").out.splitlines()
+    assert lines[0].split() == ["ID", "STATE", "seed", "loss", "good", "TOOK", "REASON"]
+    assert [line.split()[1:5] for line in lines[1:4]] == [
+        ["finished", "0", "0", "true"], ["finished", "1", "0.1", "true"], ["failed", "2", "0.2", "true"],
+    ]  # fmt: skip
+    assert "exit code 1: seed 2" in lines[3]
+    assert lines[4] == "2 finished, 1 failed"
+    assert done("results", "s").out.splitlines()[1].split()[2] == "1"
+    assert "no run reported a metric 'los'; did you mean 'loss'?" in done("results", "s", "--metric", "los").err
+
+
+def test_results_as_csv_and_json(done: Cli) -> None:
+    rows = list(csv.DictReader(io.StringIO(done("results", "s", "--format", "csv").out)))
+    records = json.loads(done("results", "s", "--format", "json").out)
+    assert [row["seed"] for row in rows] == [record["seed"] for record in records] == ["1", "0", "2"]
+    assert [float(row["loss"]) for row in rows] == [record["loss"] for record in records]
+
+
+def test_status_counts_queues_and_sweeps(done: Cli) -> None:
+    lines = done("status").out.splitlines()
+    assert lines[1].split() == ["default", "0", "0", "0", "2", "1", "0"]
+    assert lines[4].split() == ["s", "0", "0", "0", "2", "1", "0"]
+    assert lines[-1] == "no agent is running; start one: launcher agent"
+    overview = json.loads(done("status", "--json").out)
+    assert overview["sweeps"][0]["counts"]["finished"] == 2
+    assert done("status", "s").out.splitlines()[-1] == "2 finished, 1 failed"
+
+
+def test_show_tells_the_story(done: Cli) -> None:
+    [failed] = [item for item in json.loads(done("status", "s", "--json").out) if item["state"] == "failed"]
+    shown = done("show", failed["id"][:6]).out
+    assert "state      failed: run: exit code 1: seed 2\n" in shown
+    assert "command    python program.py model=svm seed=2\n" in shown
+    assert "kernel: rbf" in shown
+    story = [line.split("  ")[-1] for line in shown.split("story\n")[1].splitlines()[:4]]
+    assert story[0] == "added"
+    assert [line.split(" ")[0] for line in story[1:]] == ["leased", "running", "failed"]
+
+
+def test_show_of_a_sweep_says_what_to_use(done: Cli) -> None:
+    assert "'s' is a sweep; launcher status s shows its items" in done("show", "s").err
+
+
+def test_retry_queues_only_what_failed_and_wait_tells(done: Cli) -> None:
+    assert done("wait", "s").code == 1
+    assert done("retry", "s").out == "1 queued again\n"
+    waiting = done("wait", "s", "--timeout", "0")
+    assert waiting.code == 1
+    assert "1 of 3 items had not ended after 0 s: 1 pending, 2 finished" in waiting.err
+    assert done("cancel", "s").out == "1 waiting cancelled, 0 running being stopped\n"
+    assert done("wait", "s").out == "2 finished, 1 cancelled\n"
+
+
+def test_retrying_a_finished_item_is_refused(done: Cli) -> None:
+    [item, *_] = json.loads(done("results", "s", "--json").out)
+    assert f"only failed or cancelled items can be retried; {item['id']} is finished" in done("retry", item["id"]).err
+
+
+def test_logs_follow_a_run_to_its_end(project: Project, cli: Cli) -> None:
+    project.write(
+        "program.py",
+        "import os, time\nprint('first', flush=True)\nwhile not os.path.exists('go'): time.sleep(0.01)\nprint('last')",
+    )
+    [item] = json.loads(cli("add", "--json", "--", "python", "program.py").out)["ids"]
+    assert f"item {item} has no log, it is pending" in cli("logs", item).err
+    follower = project.start("logs", "-f", item)
+    agent = project.start("agent", "--drain")
+    assert follower.stdout is not None
+    assert follower.stdout.readline() == "first\n"
+    project.write("go", "")
+    assert follower.communicate(timeout=60) == ("last\n", "")
+    agent.communicate(timeout=60)
+
+
+def test_an_idle_agent_hears_of_a_new_item(project: Project) -> None:
+    agent = project.start("agent")
+    until(lambda: "no agent is running" not in project.run("status").out, "the agent's registration")
+    project.run("add", "--sweep", "s", "--", "true")
+    assert project.run("wait", "s").code == 0
+    agent.terminate()
+    assert agent.wait(60) == 0
+    agent.communicate()
+
+
+def test_queues_can_be_made_and_shown(cli: Cli) -> None:
+    assert cli("queue", "create", "gpu", "--resource", "slurm").out == "queue gpu created (slurm)\n"
+    assert [queue["name"] for queue in json.loads(cli("queue", "list", "--json").out)] == ["default", "gpu"]
+    assert "resource        slurm" in cli("queue", "show", "gpu").out
+    assert "slurm" in cli("queue", "list").out
+
+
+def test_items_of_a_resource_that_cannot_run_yet_fail_with_a_reason(cli: Cli) -> None:
+    cli("queue", "create", "gpu", "--resource", "slurm")
+    cli("add", "--sweep", "s", "-q", "gpu", "--", "true")
+    cli("agent", "--drain")
+    [item] = json.loads(cli("status", "s", "--json").out)
+    assert (item["state"], item["stage"]) == ("failed", "prepare")
+    assert "resource 'slurm' cannot be run by this version yet; it runs: local-process" in item["reason"]
+
+
+def test_a_pipe_that_closes_early_is_no_error(project: Project) -> None:
+    with project.start("plan", "-m", "seed=range(3000)", "--", "true") as planner:
+        assert planner.stdout is not None
+        assert planner.stdout.readline().startswith("sweep")
+        planner.stdout.close()
+        assert planner.stderr is not None
+        assert planner.stderr.read() == ""
+    assert planner.returncode == 0
+
+
+def test_version_and_help(cli: Cli) -> None:
+    assert cli("--version").out.startswith("launcher 0.")
+    assert "launcher plan -m" in cli("--help").out

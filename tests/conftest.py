@@ -1,0 +1,124 @@
+"""Fixtures that the whole suite shares: a store, a small project to launch from, and the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.queues.sqlite import SqliteStore
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+REQUIRED = set(filter(None, os.environ.get("LAUNCHER_TEST_REQUIRE", "").split(",")))
+PATIENCE_SECONDS = 60.0
+
+
+def needs(service: str, available: bool, reason: str) -> None:
+    """Skip a test that needs a service this machine has not; where LAUNCHER_TEST_REQUIRE names it, fail instead."""
+    if available:
+        return
+    if service in REQUIRED:
+        pytest.fail(f"{service} is required here, but {reason}")
+    pytest.skip(f"no {service}: {reason}")
+
+
+def until(condition: Callable[[], Any], what: str = "the condition") -> Any:
+    """Wait for a condition, and return what made it true."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not come true within {PATIENCE_SECONDS:g} s")
+        time.sleep(0.01)
+    return value
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the settings of whoever runs it."""
+    for name in list(os.environ):
+        if name.startswith(("LAUNCHER_", "WANDB_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    made = SqliteStore(f"sqlite:///{tmp_path}/store/store.db")
+    yield made
+    made.close()
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with a small config repository and a store of its own."""
+
+    folder: Path
+
+    @property
+    def store_url(self) -> str:
+        return f"sqlite:///{self.folder}/.launcher/store.db"
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """A command as a process of its own."""
+        command = [sys.executable, "-m", "launcher", *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.folder, text=True, stdout=pipe, stderr=pipe, **options)
+
+    def run(self, *arguments: str) -> Result:
+        """A command as a process of its own, to its end."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+        return Result(process.returncode, out, err)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    made = Project(tmp_path / "project")
+    made.write("pyproject.toml", '[tool.launcher]\nstore = "sqlite:///.launcher/store.db"\n')
+    made.write(
+        "conf/config.yaml", "defaults:\n  - model: svm\n  - _self_\nseed: 0\nlr: 0.1\nname: ${model.name}-${seed}\n"
+    )
+    made.write("conf/model/svm.yaml", "name: svm\nkernel: rbf\n")
+    made.write("conf/model/mlp.yaml", "name: mlp\nhidden: [8, 8]\n")
+    return made
+
+
+@pytest.fixture
+def cli(project: Project, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """The command line inside this process, in the project's folder: fast, for what needs no process of its own."""
+    from launcher.cli import main
+
+    monkeypatch.chdir(project.folder)
+
+    def run(*arguments: str) -> Result:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            main(list(arguments))
+        out, err = capfd.readouterr()
+        assert isinstance(exit_.value.code, int)
+        assert "Traceback" not in err
+        return Result(exit_.value.code, out, err)
+
+    return run
