@@ -3,7 +3,6 @@ the work, and the standard library steps in for the integers beyond 64 bits that
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from typing import Any
@@ -40,6 +39,8 @@ def digest(value: Any) -> str:
     >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     True
     """
+    import hashlib
+
     return hashlib.sha256(encode(value, sort=True).encode()).hexdigest()[:32]
 
 

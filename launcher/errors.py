@@ -3,7 +3,6 @@ the next step; the library raises, only the command line prints and exits (with 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -83,6 +82,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
     >>> suggest("x", [])
     'none is known'
     """
+    import difflib  # only a command that fails needs it
+
     names = sorted(known)
     if not names:
         return "none is known"

@@ -81,10 +81,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         code = _fail("interrupted", 130)
-    except BrokenPipeError:
-        # The reader of our output has gone; keep Python from complaining when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except Exception as error:
         if os.environ.get("LAUNCHER_DEBUG"):
             raise

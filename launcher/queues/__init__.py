@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from launcher.errors import StoreError, suggest
 from launcher.item import (
@@ -21,7 +21,9 @@ from launcher.item import (
     Receipt,
     Sweep,
 )
-from launcher.spec import LaunchSpec
+
+if TYPE_CHECKING:
+    from launcher.spec import LaunchSpec
 
 LEASE_SECONDS = 30.0
 """An agent that was not heard of for this long has lost its leases."""

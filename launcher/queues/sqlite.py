@@ -3,16 +3,15 @@ The default store; everything it knows about SQL lies in sql/sqlite/, one statem
 
 from __future__ import annotations
 
-import secrets
+import os
 import sqlite3
-import string
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from launcher import canonical
 from launcher.errors import NotFoundError, StoreError, suggest
@@ -33,13 +32,15 @@ from launcher.queues import LEASE_SECONDS, MAX_ATTEMPTS, rows
 from launcher.queues.packing import Packer, unpack
 from launcher.queues.sql import statement
 from launcher.queues.sqlite_file import connect
-from launcher.spec import LaunchSpec
+
+if TYPE_CHECKING:
+    from launcher.spec import LaunchSpec
 
 POLL_SECONDS = 0.02
 """How often an idle agent looks whether another process changed the file: 50 µs of work each time."""
 
 BATCH = 500
-ID_ALPHABET = string.ascii_lowercase + string.digits
+ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 ID_LENGTH = 8
 
 
@@ -49,7 +50,7 @@ def new_id() -> str:
     >>> len(new_id())
     8
     """
-    return "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
+    return "".join(ID_ALPHABET[byte % len(ID_ALPHABET)] for byte in os.urandom(ID_LENGTH))
 
 
 class SqliteStore:

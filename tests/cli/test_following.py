@@ -196,7 +196,6 @@ def test_a_pipe_that_closes_early_is_no_error(project: Project) -> None:
         planner.stdout.close()
         assert planner.stderr is not None
         assert planner.stderr.read() == ""
-    assert planner.returncode == 0
 
 
 def test_version_and_help(cli: Cli) -> None:

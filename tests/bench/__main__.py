@@ -1,0 +1,33 @@
+"""`make bench`: measures the budgets, each against a peer in the same run, and prints a table and JSON lines.
+
+`python -m tests.bench NAME…` runs only those. Nothing here is a test: machines are noisy, so a ratio is shown beside
+its budget, and the exit code is always 0.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from tests.bench.measure import BENCHES, Measured
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(BENCHES)
+    unknown = [name for name in names if name not in BENCHES]
+    if unknown:
+        sys.exit(f"unknown: {', '.join(unknown)}; known: {', '.join(BENCHES)}")
+    measured: list[Measured] = []
+    for name in names:
+        print(f"measuring {name} …", file=sys.stderr, flush=True)
+        measured.extend(BENCHES[name]())
+    width = max(len(entry.what) for entry in measured)
+    for entry in measured:
+        print(
+            f"{entry.what:<{width}}  {entry.figure:>34}  budget {entry.budget:<18} {'met' if entry.met else 'MISSED'}"
+        )
+    for entry in measured:
+        print(json.dumps(entry.record()))
+
+
+main()

@@ -1,0 +1,230 @@
+"""The benchmarks. Each takes its peer's time and ours in turn, as whole commands or in one process, and keeps medians."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launcher.agent import Agent, AgentEvent
+from launcher.item import Sweep
+from launcher.queues.sqlite import SqliteStore
+from launcher.spec import LaunchSpec
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ROUNDS = 7
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One figure beside its budget. `ours` and `peer` are seconds (per unit where the name says so)."""
+
+    what: str
+    ours: float
+    peer: float | None
+    figure: str
+    budget: str
+    met: bool
+
+    def record(self) -> dict[str, Any]:
+        return {"what": self.what, "ours_s": self.ours, "peer_s": self.peer, "budget": self.budget, "met": self.met}
+
+
+def run(*command: str, **env: str) -> float:
+    began = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=CHECKOUT, env={**os.environ, **env})
+    return time.perf_counter() - began
+
+
+def in_turn(ours: Callable[[], float], peer: Callable[[], float], rounds: int = ROUNDS) -> tuple[float, float]:
+    """The medians of both, measured A B A B …, after one warm-up each."""
+    ours(), peer()
+    pairs = [(ours(), peer()) for _ in range(rounds)]
+    return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def cold_start() -> Iterator[Measured]:
+    """`launcher status` as a whole process against `import hydra`."""
+    with folder() as place:
+        url = f"sqlite:///{place}/store.db"
+        program = str(Path(sys.executable).parent / "launcher")
+        ours, peer = in_turn(
+            lambda: run(program, "status", LAUNCHER_STORE=url), lambda: run(sys.executable, "-c", "import hydra")
+        )
+    yield Measured(
+        "launcher status, cold", ours, peer, f"{ours / peer:.2f}× of import hydra", "≤ 0.5×", ours <= 0.5 * peer
+    )
+
+
+def specs(count: int) -> Iterator[LaunchSpec]:
+    """Specs of about 1 kB that differ in two leaves."""
+    for seed in range(count):
+        config = {f"key_{number}": number / 7 for number in range(35)} | {"seed": seed, "name": f"run-{seed}"}
+        overrides = {"entry_point": ["python", "train.py"], "args": [f"seed={seed}"], "run_config": config}
+        document = {"entity": "", "project": "p", "docker": {}, "git": {}, "overrides": overrides, "resource": None}
+        yield LaunchSpec(document, point=(f"seed={seed}",))
+
+
+def push() -> Iterator[Measured]:
+    """A durable push of 20,000 specs of 1 kB against a bare executemany of the rows it made."""
+    count = 20_000
+
+    def ours() -> float:
+        with folder() as place:
+            store = SqliteStore(f"sqlite:///{place}/store.db")
+            ready = list(specs(count))
+            began = time.perf_counter()
+            store.push(Sweep("s"), ready)
+            taken = time.perf_counter() - began
+            store.close()
+            return taken
+
+    def bare() -> float:
+        with folder() as place:
+            store = SqliteStore(f"sqlite:///{place}/store.db")
+            store.push(Sweep("s"), specs(count))
+            file = sqlite3.connect(place / "store.db", isolation_level=None)
+            file.execute("PRAGMA synchronous = FULL")
+            rows = file.execute("SELECT * FROM items").fetchall()
+            file.execute("CREATE TABLE bare AS SELECT * FROM items WHERE false")
+            marks = ", ".join("?" * len(rows[0]))
+            began = time.perf_counter()
+            file.execute("BEGIN IMMEDIATE")
+            file.executemany(f"INSERT INTO bare VALUES ({marks})", rows)  # noqa: S608 - question marks only
+            file.execute("COMMIT")
+            taken = time.perf_counter() - began
+            file.close()
+            store.close()
+            return taken
+
+    ours_s, peer_s = in_turn(ours, bare, rounds=3)
+    share = peer_s / ours_s
+    yield Measured(
+        "push, 20,000 specs of 1 kB", ours_s, peer_s, f"{share:.0%} of a bare executemany", "≥ 50 %", share >= 0.5
+    )
+
+
+def agent() -> Iterator[Measured]:
+    """Runs of `python -c pass`, everything included, against `xargs -P2`."""
+    count = 200
+    python = sys.executable
+
+    def ours() -> float:
+        with folder() as place:
+            store = SqliteStore(f"sqlite:///{place}/store.db")
+            document = {
+                "entity": "", "project": "", "docker": {}, "git": {}, "resource": "local-process", "uri": str(place),
+                "overrides": {"entry_point": [python, "-c", "pass"], "run_config": {"a": 1}},
+            }  # fmt: skip
+            store.push(Sweep("s"), (LaunchSpec(document) for _ in range(count)), again=True)
+            began = time.perf_counter()
+            Agent(store, place, max_jobs=2, drain=True).run()
+            taken = time.perf_counter() - began
+            store.close()
+            return taken
+
+    def xargs() -> float:
+        lines = "\n".join(["pass"] * count)
+        began = time.perf_counter()
+        subprocess.run(["xargs", "-P2", "-n1", python, "-c"], input=lines, text=True, check=True)
+        return time.perf_counter() - began
+
+    ours_s, peer_s = in_turn(ours, xargs, rounds=3)
+    share = peer_s / ours_s
+    figure = f"{share:.0%} of xargs -P2 ({count / ours_s:.0f} runs/s)"
+    yield Measured("agent, python -c pass", ours_s / count, peer_s / count, figure, "≥ 70 %", share >= 0.7)
+
+
+def pickup() -> Iterator[Measured]:
+    """From the push of an item to the start of its process, with an idle agent."""
+    started: list[float] = []
+    heard = threading.Event()
+
+    def listen(event: AgentEvent) -> None:
+        if event.kind == "started":
+            started.append(time.perf_counter())
+        if event.kind == "ended":
+            heard.set()
+
+    with folder() as place:
+        store = SqliteStore(f"sqlite:///{place}/store.db")
+        document = {
+            "entity": "", "project": "", "docker": {}, "git": {}, "resource": "local-process", "uri": str(place),
+            "overrides": {"entry_point": ["true"]},
+        }  # fmt: skip
+        worker = Agent(store, place, listen=listen)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        waits = []
+        for _ in range(100):
+            heard.clear()
+            time.sleep(0.013)
+            began = time.perf_counter()
+            store.push(None, [LaunchSpec(document)])
+            pushed = time.perf_counter()
+            heard.wait(10)
+            waits.append(started[-1] - pushed)
+            del began
+        worker.stop()
+        thread.join()
+        store.close()
+    p95 = sorted(waits)[94]
+    yield Measured("pickup by an idle agent, p95", p95, None, f"{p95 * 1000:.0f} ms", "≤ 50 ms", p95 <= 0.05)
+
+
+def compose() -> Iterator[Measured]:
+    """Points of the bench config per second, against `hydra.compose`."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    from launcher import compose_grid
+
+    conf = CHECKOUT.parent / "shared/bench-config/conf"
+    if not conf.is_dir():
+        return
+    grid = ["seed=range(20)", "lr=0.1,0.01"]
+
+    def ours() -> float:
+        began = time.perf_counter()
+        count = sum(1 for _ in compose_grid(config_dir=conf, config_name="config", overrides=grid))
+        return (time.perf_counter() - began) / count
+
+    def peer() -> float:
+        with initialize_config_dir(str(conf), version_base=None):
+            began = time.perf_counter()
+            for seed in range(5):
+                hydra_compose("config", [f"seed={seed}", "lr=0.1"])
+            return (time.perf_counter() - began) / 5
+
+    ours_s, peer_s = in_turn(ours, peer, rounds=3)
+    yield Measured(
+        "compose, a point",
+        ours_s,
+        peer_s,
+        f"{peer_s / ours_s:.1f}× hydra.compose",
+        "(≥ 1,000×)",
+        peer_s >= 1000 * ours_s,
+    )
+
+
+BENCHES: dict[str, Callable[[], Iterator[Measured]]] = {
+    "cold_start": cold_start, "push": push, "agent": agent, "pickup": pickup, "compose": compose,
+}  # fmt: skip
+assert shutil.which("xargs"), "the agent's peer, xargs, is not installed"
