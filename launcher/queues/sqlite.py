@@ -3,7 +3,6 @@ The default store; everything it knows about SQL lies in sql/sqlite/, one statem
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
@@ -28,8 +27,8 @@ from launcher.item import (
     RunState,
     Sweep,
 )
-from launcher.queues import LEASE_SECONDS, MAX_ATTEMPTS, rows
-from launcher.queues.packing import Packer, unpack
+from launcher.queues import LEASE_SECONDS, rows, staging
+from launcher.queues.packing import unpack
 from launcher.queues.sql import statement
 from launcher.queues.sqlite_file import connect
 
@@ -38,19 +37,6 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.02
 """How often an idle agent looks whether another process changed the file: 50 µs of work each time."""
-
-BATCH = 500
-ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
-ID_LENGTH = 8
-
-
-def new_id() -> str:
-    """A run ID as W&B makes them: 8 random characters.
-
-    >>> len(new_id())
-    8
-    """
-    return "".join(ID_ALPHABET[byte % len(ID_ALPHABET)] for byte in os.urandom(ID_LENGTH))
 
 
 class SqliteStore:
@@ -83,63 +69,16 @@ class SqliteStore:
     def push(self, sweep: Sweep | None, specs: Iterable[LaunchSpec], *, again: bool = False) -> Receipt:
         """See `Store.push`. Rows are gathered in a temporary table first, so agents go on while a grid composes."""
         with self._reading() as db:
-            for verb in ("stage_tables", "stage_base_table", "clear_staged_items", "clear_staged_bases"):
-                db.execute(_sql(verb))
-            db.execute("BEGIN")
-            try:
-                staged = self._stage(db, sweep, specs)
-            finally:
-                db.execute("COMMIT")
+            staged = staging.gather(db, sweep, specs)
         with self._writing() as db:
             if sweep:
                 db.execute(_sql("insert_sweep"), asdict(sweep) | {"created_at": time.time()})
-                if not again:
-                    db.execute(_sql("drop_present"))
-            self._check_queues(db)
-            self._settle_ids(db)
-            offset = db.execute(_sql("select_base_offset")).fetchone()[0]
-            now = {"offset": offset, "now": time.time(), "max_attempts": MAX_ATTEMPTS}
-            for verb in ("copy_bases", "copy_items", "copy_counts"):
-                db.execute(_sql(verb), now)
-            added = db.execute(_sql("count_staged")).fetchone()[0]
-            ids = tuple(row[0] for row in db.execute(_sql("select_staged_ids"))) if added <= 100 else ()
+            unknown = [row["queue"] for row in db.execute(_sql("select_unknown_queues"))]
+            if unknown:
+                known = [queue.name for queue in self.queues()]
+                raise NotFoundError("\n".join(f"no queue named {name!r}; {suggest(name, known)}" for name in unknown))
+            added, ids = staging.copy(db, self.url, keep_present=again or sweep is None)
         return Receipt(sweep.name if sweep else None, added, staged - added, ids)
-
-    def _stage(self, db: sqlite3.Connection, sweep: Sweep | None, specs: Iterable[LaunchSpec]) -> int:
-        packer = Packer()
-        batch: list[tuple[Any, ...]] = []
-        staged = 0
-        for spec in specs:
-            base, difference, is_new = packer.pack(spec.document)
-            if is_new:
-                db.execute(_sql("stage_base"), (base, canonical.encode(spec.document)))
-            given = spec.document.get("run_id")
-            sweep_name = sweep.name if sweep else None
-            batch.append((
-                given or new_id(), bool(given), spec.queue_name, sweep_name, spec.priority, spec.document.get("name"),
-                base, canonical.encode(difference), canonical.encode(spec.point), spec.fingerprint(),
-            ))  # fmt: skip
-            if len(batch) == BATCH:
-                db.executemany(_sql("stage_item"), batch)
-                staged += len(batch)
-                batch.clear()
-        db.executemany(_sql("stage_item"), batch)
-        return staged + len(batch)
-
-    def _check_queues(self, db: sqlite3.Connection) -> None:
-        unknown = [row["queue"] for row in db.execute(_sql("select_unknown_queues"))]
-        if unknown:
-            known = [queue.name for queue in self.queues()]
-            raise NotFoundError("\n".join(f"no queue named {name!r}; {suggest(name, known)}" for name in unknown))
-
-    def _settle_ids(self, db: sqlite3.Connection) -> None:
-        while taken := db.execute(_sql("select_taken_ids")).fetchall():
-            given = sorted({row["id"] for row in taken if row["given"]})
-            if given:
-                raise StoreError(
-                    f"run_id {', '.join(map(repr, given))} is taken in {self.url}; choose another, or leave it out"
-                )
-            db.executemany(_sql("rename_staged"), [(new_id(), row["seq"]) for row in taken])
 
     # -- an agent's verbs -----------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The benchmarks. Each takes its peer's time and ours in turn, as whole commands or in one process, and keeps medians."""
+"""The benchmarks: each takes its peer's time and ours in turn, and keeps medians."""
 
 from __future__ import annotations
 
