@@ -19,8 +19,11 @@ def encode(value: Any, *, sort: bool = False) -> str:
     import orjson
 
     try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS if sort else None).decode()
-    except TypeError:
+        plain = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
+        return orjson.dumps(value, option=plain | (orjson.OPT_SORT_KEYS if sort else 0)).decode()
+    except TypeError as error:
+        if "64-bit" not in str(error):
+            raise
         return json.dumps(value, sort_keys=sort, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 

@@ -56,12 +56,10 @@ class Dispatcher:
         """
         given = arguments.given()
         _raise(schema.problems(given, "launch_arguments"))
-        for name, what in LATER.items():
-            if given.get(name):
-                raise NotYetError(f"{name}={given[name]!r}: {what} are not in this version yet")
         queue = self._queue(given.get("queue_name") or DEFAULT_QUEUE)
         document = construct(given, self.environ, _user())
         document["resource"] = document["resource"] or queue.resource
+        _refuse_later({**document, **document["docker"], **given})
         if point:
             run_config = {key: value for key, value in point.config.items() if key != LAUNCH_NODE}
             document["overrides"]["run_config"] = run_config
@@ -137,7 +135,14 @@ class Dispatcher:
             source = self._pinned[key] = pin(*key)
         fields = source.fields()
         document["uri"] = fields["uri"]
-        document["git"] = {**document["git"], **fields["git"]}
+        kept = {key: value for key, value in document["git"].items() if key not in ("repo", "version", "dirty")}
+        document["git"] = {**kept, **fields["git"]}
+
+
+def _refuse_later(asked: Mapping[str, Any]) -> None:
+    for name, what in LATER.items():
+        if asked.get(name):
+            raise NotYetError(f"{name}={asked[name]!r}: {what} are not in this version yet")
 
 
 def _user() -> str:

@@ -4,10 +4,13 @@ runner and the program write into them, `launcher logs` and `show` read them."""
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+NUMERIC = re.compile(r"[-+]?[0-9_.]*(inf|nan|[0-9_.]([eE][-+]?[0-9_]+)?)", re.IGNORECASE)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -54,8 +57,20 @@ class RunPaths:
 
 
 def yaml_text(value: Mapping[str, Any]) -> str:
-    """`value` as YAML in the order of its keys; libyaml's writer where it is built in, for it is ten times faster."""
+    """`value` as YAML in the order of its keys, for OmegaConf's reader too, which takes more texts for numbers.
+
+    libyaml's writer is used where it is built in, for it is ten times faster.
+    """
     import yaml
 
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return str(yaml.dump(dict(value), Dumper=dumper, sort_keys=False, allow_unicode=True))
+    base = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+    class Dumper(base):  # type: ignore[misc, valid-type]  # the base is chosen above
+        pass
+
+    def text(dumper: Any, value: str) -> Any:
+        style = "'" if NUMERIC.fullmatch(value) else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    return str(yaml.dump(dict(value), Dumper=Dumper, sort_keys=False, allow_unicode=True))

@@ -40,9 +40,8 @@ def report(**metrics: Any) -> dict[str, Any]:
 
 
 def _plain(name: str, value: Any) -> Any:
-    number = value.item() if hasattr(value, "item") and not isinstance(value, dict) else value
-    number = canonical.finite(number)
     try:
+        number = canonical.finite(value.item() if hasattr(value, "item") and not isinstance(value, dict) else value)
         json.dumps(number, allow_nan=False)
     except (TypeError, ValueError) as error:
         kind = type(value).__name__

@@ -35,9 +35,9 @@ def problems(document: Any, schema: str = "launch_spec") -> list[Problem]:
         return found  # a validator's verdict on what is not JSON means nothing
     if _fast(schema).is_valid(document):
         return []
-    return [
-        _explain(error) for error in sorted(_slow(schema).iter_errors(document), key=lambda e: list(map(str, e.path)))
-    ]
+    errors = sorted(_slow(schema).iter_errors(document), key=_place)
+    explained = list(dict.fromkeys(_explain(error) for error in errors))
+    return explained or [Problem(dotted([]), f"{_show(document)} does not match {schema}.json")]
 
 
 def not_json(value: Any, path: Sequence[str | int] = ()) -> Iterator[Problem]:
@@ -45,8 +45,8 @@ def not_json(value: Any, path: Sequence[str | int] = ()) -> Iterator[Problem]:
     if value is None or isinstance(value, bool | int):
         return
     if isinstance(value, str):
-        if "\0" in value:
-            yield Problem(dotted(path), f"{_show(value)} holds a NUL character, which no command line can carry")
+        if fault := _fault(value):
+            yield Problem(dotted(path), f"{_show(value)} holds {fault}")
     elif isinstance(value, float):
         if not math.isfinite(value):
             yield Problem(dotted(path), f"{value} is not a JSON number; expected a finite one")
@@ -61,6 +61,18 @@ def not_json(value: Any, path: Sequence[str | int] = ()) -> Iterator[Problem]:
             yield from not_json(entry, (*path, index))
     else:
         yield Problem(dotted(path), f"{_show(value)} is {_kind(value)}, expected a JSON value")
+
+
+def _fault(text: str) -> str | None:
+    """What keeps a text from being stored and given to a program."""
+    if "\0" in text:
+        return "a NUL character, which no command line can carry"
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return "half a surrogate pair, which is no text"
+    return None
 
 
 def dotted(path: Sequence[str | int]) -> str:
@@ -90,6 +102,11 @@ def _slow(schema: str) -> Any:
     import jsonschema
 
     return jsonschema.Draft202012Validator(_load(schema))
+
+
+def _place(error: ValidationError) -> list[tuple[int, str]]:
+    """Sorts keys by name, list items by number."""
+    return [(part, "") if isinstance(part, int) else (-1, str(part)) for part in error.absolute_path]
 
 
 def _explain(error: ValidationError) -> Problem:

@@ -42,11 +42,14 @@ def load_settings(start: Path | None = None) -> Settings:
 def _table(file: Path) -> dict[str, str] | None:
     """The file's `[tool.launcher]`, checked; None where there is none."""
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("launcher")
+        tool = tomllib.loads(file.read_text(encoding="utf-8")).get("tool")
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} is not TOML: {error}") from error
+    if tool is not None and not isinstance(tool, dict):
+        raise UsageError(f"{file}: tool is {tool!r}, expected a table")
+    table = tool.get("launcher") if tool else None
     if table is None:
         return None
     if not isinstance(table, dict):

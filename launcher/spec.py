@@ -149,6 +149,7 @@ def construct(given: Mapping[str, Any], environ: Mapping[str, str], user: str) -
     {'docker_image': 'alpine'}
     """
     document: dict[str, Any] = copy.deepcopy(dict(given.get("config") or {}))
+    document.pop("_wandb_api_key", None)  # a secret, which no store may hold
     for key in ("docker", "git", "overrides"):
         document[key] = dict(document.get(key) or {})
 

@@ -39,6 +39,9 @@ POLL_SECONDS = 0.02
 """How often an idle agent looks whether another process changed the file: 50 µs of work each time."""
 
 
+PAGE = 1000
+
+
 class SqliteStore:
     """A store in the file that `sqlite:///PATH` names; see `launcher.queues.Store` for its verbs.
 
@@ -84,11 +87,12 @@ class SqliteStore:
 
     def pop(self, agent: str, queues: Sequence[str], limit: int) -> list[Lease]:
         """See `Store.pop`. Looks without the write lock first: an idle agent costs others nothing."""
-        wanted = {"queues": canonical.encode(list(queues))}
+        wanted = {"queues": canonical.encode(list(dict.fromkeys(queues)))}
         with self._reading() as db:
             if limit < 1 or not db.execute(_sql("has_waiting"), wanted).fetchone()[0]:
                 return []
         with self._writing() as db:
+            db.execute(_sql("revive_agent"), {"agent": agent})
             popped = db.execute(_sql("pop_items"), {**wanted, "agent": agent, "now": time.time(), "limit": limit})
             seqs = canonical.encode([row["seq"] for row in popped.fetchall()])
             where = "seq IN (SELECT value FROM json_each(:seqs))"
@@ -162,9 +166,7 @@ class SqliteStore:
         which = {"agents": canonical.encode(list(agents)), "state": state}
         with self._writing() as db:
             db.execute(_sql("set_agent_state"), which)
-            return db.execute(
-                _sql("release_items"), {**which, "reason": reason, "actor": agents[0], "now": time.time()}
-            ).rowcount
+            return db.execute(_sql("release_items"), {**which, "reason": reason, "now": time.time()}).rowcount
 
     def register(self, agent: AgentInfo) -> None:
         """See `Store.register`."""
@@ -209,9 +211,14 @@ class SqliteStore:
     def items(self, which: ItemFilter) -> Iterator[Item]:
         """See `Store.items`."""
         where, values = rows.where(which)
-        with self._reading() as db:
-            for row in db.execute(_sql("select_items", where), values):
-                yield rows.item_of(row)
+        values |= {"after": 0, "page": PAGE}
+        while True:  # page by page, so that no read transaction stays open while the caller works
+            with self._reading() as db:
+                page = db.execute(_sql("select_items", where), values).fetchall()
+            yield from map(rows.item_of, page)
+            if len(page) < PAGE:
+                return
+            values["after"] = page[-1]["seq"]
 
     def item(self, prefix: str) -> Item:
         """See `Store.item`."""

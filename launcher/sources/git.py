@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,11 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 REMOTE = re.compile(r"(https|ssh|file)://|[\w.-]+@[\w.-]+:")
 PROTOCOLS = "https:ssh:file"
 TIMEOUT_SECONDS = 600
+ELSEWHERE = frozenset({
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX",
+})  # fmt: skip
+"""Variables that git sets in its hooks, and that would lead our git to another repository than the one named."""
 
 
 def pin(uri: str, version: str | None = None) -> Source:
@@ -59,17 +65,34 @@ def checkout(source: Source, cache: Path) -> Path:
     if tree.is_dir():
         return tree
     with _exclusive(cache / f"{mirror.name}.lock"):
-        if not mirror.is_dir():
-            _git(["clone", "--bare", "--quiet", "--", source.repo, str(mirror)])
+        if not (mirror / "HEAD").is_file():
+            _clone(source.repo, mirror)
         if not _has(mirror, source.commit):
-            _git(["-C", str(mirror), "fetch", "--quiet", "origin", "+refs/*:refs/*"])
+            _git([f"--git-dir={mirror}", "fetch", "--quiet", "origin", "+refs/*:refs/*"])
         if not _has(mirror, source.commit):
             raise SourceError(f"commit {source.commit} is not in {source.repo} any more")
         if not tree.is_dir():
-            partial = tree.with_name(f"{tree.name}.partial-{os.getpid()}")
-            _git(["-C", str(mirror), "worktree", "add", "--force", "--detach", "--quiet", str(partial), source.commit])
-            _git(["-C", str(mirror), "worktree", "move", str(partial), str(tree)])
+            _grow(mirror, source.commit, tree)
     return tree
+
+
+def _clone(repo: str, mirror: Path) -> None:
+    """A bare mirror that appears whole: what an interrupted clone left is thrown away."""
+    partial = mirror.with_name(f"{mirror.name}.partial")
+    for remains in (partial, mirror):
+        shutil.rmtree(remains, ignore_errors=True)
+    _git(["clone", "--bare", "--quiet", "--", repo, str(partial)])
+    partial.rename(mirror)
+
+
+def _grow(mirror: Path, commit: str, tree: Path) -> None:
+    """A worktree that appears whole."""
+    partial = tree.with_name(f"{tree.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    _git([f"--git-dir={mirror}", "worktree", "prune"])
+    _git([f"--git-dir={mirror}", "worktree", "add", "--detach", "--quiet", str(partial), commit])
+    partial.rename(tree)
+    _git([f"--git-dir={mirror}", "worktree", "repair", str(tree)])
 
 
 def _remote_commit(uri: str, version: str | None) -> str:
@@ -101,7 +124,7 @@ def _head(folder: Path) -> tuple[str | None, bool]:
 
 def _has(mirror: Path, commit: str) -> bool:
     try:
-        _git(["-C", str(mirror), "cat-file", "-e", f"{commit}^{{commit}}"])
+        _git([f"--git-dir={mirror}", "cat-file", "-e", f"{commit}^{{commit}}"])
     except SourceError:
         return False
     return True
@@ -118,7 +141,8 @@ def _exclusive(lock: Path) -> Iterator[None]:
 
 
 def _git(arguments: Sequence[str]) -> str:
-    environ = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": PROTOCOLS, "GIT_OPTIONAL_LOCKS": "0"}
+    environ = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    environ |= {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": PROTOCOLS, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     command = ["git", "-c", "core.hooksPath=/dev/null", *arguments]
     try:
         done = subprocess.run(
@@ -130,6 +154,7 @@ def _git(arguments: Sequence[str]) -> str:
     except subprocess.TimeoutExpired as error:
         raise SourceError(f"git {arguments[0]} did not end within {TIMEOUT_SECONDS} s") from error
     if done.returncode:
-        told = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise SourceError(f"git {' '.join(arguments)}: {told[-1]}")
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        told = next((line for line in lines if line.startswith("fatal:")), lines[-1])
+        raise SourceError(f"git {' '.join(arguments)}: {told}")
     return done.stdout

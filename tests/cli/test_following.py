@@ -49,6 +49,13 @@ def test_plan_prints_every_point_and_writes_nothing(cli: Cli, project: Project) 
     assert tree(project.folder) == before
 
 
+def test_plan_explains_how_its_points_were_composed(cli: Cli) -> None:
+    result = cli("plan", "-m", "model=svm,mlp", "seed=range(3)", "--explain", "--", "true")
+    assert result.err == "6 points patched\n"
+    again = cli("plan", "-m", "lr=0.1", "model.kernel=[1],[2]", "--explain", "--", "true")
+    assert again.err == "2 points patched\n"
+
+
 def test_plan_reads_the_queues_of_a_store_and_writes_nothing(cli: Cli, project: Project) -> None:
     cli("queue", "create", "slow", "--prioritization", "DISABLED")
     before = tree(project.folder)

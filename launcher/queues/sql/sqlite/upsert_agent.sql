@@ -1,3 +1,5 @@
 INSERT INTO agents (id, host, pid, process_started, queues, max_jobs, started_at, seen_at, state)
 VALUES (:id, :host, :pid, :process_started, :queues, :max_jobs, :started_at, :seen_at, 'alive')
-ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, state = 'alive'
+ON CONFLICT (id) DO UPDATE SET host = excluded.host, pid = excluded.pid, process_started = excluded.process_started,
+    queues = excluded.queues, max_jobs = excluded.max_jobs, started_at = excluded.started_at,
+    seen_at = excluded.seen_at, state = 'alive'

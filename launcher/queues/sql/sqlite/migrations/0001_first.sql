@@ -61,6 +61,7 @@ CREATE TABLE items (
 CREATE INDEX items_waiting ON items (queue, priority, seq) WHERE state = 'pending';
 CREATE INDEX items_held ON items (agent) WHERE state IN ('leased', 'running');
 CREATE INDEX items_of_sweep ON items (sweep, fingerprint);
+CREATE INDEX items_by_sweep ON items (sweep);
 
 CREATE TABLE agents (
     id TEXT PRIMARY KEY,

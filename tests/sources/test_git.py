@@ -1,0 +1,355 @@
+"""Git sources, with real repositories: what is pinned is one commit, and checking it out gives that commit's files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from launcher.errors import SourceError
+from launcher.sources import checkout, pin
+from launcher.spec import Source
+
+NOWHERE = "0" * 40
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Git as a user would run it, without anybody's settings."""
+    identity = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environ = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, **identity}
+    done = subprocess.run(["git", *arguments], cwd=folder, env=environ, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def commit(folder: Path, content: str) -> str:
+    (folder / "train.py").write_text(content, encoding="utf-8")
+    git(folder, "add", "-A")
+    git(folder, "commit", "--quiet", "-m", content)
+    return git(folder, "rev-parse", "HEAD")
+
+
+def message(action: Callable[[], object]) -> str:
+    with pytest.raises(SourceError) as error:
+        action()
+    return str(error.value)
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    """A repository with one commit on `main`."""
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    commit(folder, "first")
+    return folder
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+# -- pinning a folder ----------------------------------------------------------------------------------------------
+
+
+def test_a_folder_in_git_stays_in_place_with_its_commit(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = git(repo, "rev-parse", "HEAD")
+    assert pin(str(repo)) == Source(folder=str(repo), commit=head)
+    monkeypatch.chdir(repo)
+    assert pin(".") == Source(folder=str(repo), commit=head)
+
+
+def test_changes_over_the_commit_are_noted(repo: Path) -> None:
+    (repo / "train.py").write_text("changed")
+    assert pin(str(repo)).dirty
+    git(repo, "checkout", "--quiet", "train.py")
+    assert not pin(str(repo)).dirty
+    (repo / "untracked.py").write_text("")
+    assert pin(str(repo)).dirty
+
+
+def test_only_changes_below_the_folder_count(repo: Path) -> None:
+    (repo / "sub").mkdir()
+    (repo / "sub/model.py").write_text("")
+    head = commit(repo, "second")
+    (repo / "train.py").write_text("changed")
+    assert pin(str(repo / "sub")) == Source(folder=str(repo / "sub"), commit=head, dirty=False)
+    (repo / "sub/model.py").write_text("changed")
+    assert pin(str(repo / "sub")).dirty
+
+
+def test_ignored_files_are_no_changes(repo: Path) -> None:
+    (repo / ".gitignore").write_text("*.log\n")
+    commit(repo, "second")
+    (repo / "run.log").write_text("")
+    assert not pin(str(repo)).dirty
+
+
+def test_a_folder_outside_of_git_or_without_a_commit_has_none(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert pin(str(empty)) == Source(folder=str(empty))
+    git(empty, "init", "--quiet")
+    (empty / "file").write_text("")
+    assert pin(str(empty)) == Source(folder=str(empty))
+
+
+def test_a_folder_is_read_and_left_as_it_is(repo: Path) -> None:
+    (repo / "train.py").write_text("changed")
+    before = {path: path.stat().st_mtime_ns for path in repo.rglob("*")}
+    pin(str(repo))
+    assert {path: path.stat().st_mtime_ns for path in repo.rglob("*")} == before
+
+
+def test_the_repository_of_a_folder_is_its_own_whatever_git_variables_are_set(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "--quiet")
+    commit(other, "other")
+    head = git(repo, "rev-parse", "HEAD")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))  # git sets it for the programs that its hooks start
+    monkeypatch.setenv("GIT_WORK_TREE", str(other))
+    assert pin(str(repo)) == Source(folder=str(repo), commit=head)
+    assert (checkout(pin(f"file://{repo}"), cache) / "train.py").read_text() == "first"
+
+
+def test_a_version_of_a_folder_is_refused_with_the_uri_to_use_instead(repo: Path) -> None:
+    assert message(lambda: pin(str(repo), "main")) == (
+        f"version 'main' needs a git remote; {str(repo)!r} is a folder, used as it is. "
+        f"To pin a commit of it, give uri='file://{repo}'"
+    )
+
+
+@pytest.mark.parametrize("uri", ["nowhere", "file.txt", "http://host/repo", "-x"])
+def test_what_is_neither_folder_nor_remote_is_refused(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file.txt").write_text("")
+    assert message(lambda: pin(uri)) == (
+        f"uri {uri!r} is neither a folder here nor a git remote (https://, ssh://, file://, user@host:path)"
+    )
+
+
+# -- pinning a remote ----------------------------------------------------------------------------------------------
+
+
+def test_a_remote_is_pinned_to_its_head_a_branch_a_tag_or_a_commit(repo: Path) -> None:
+    uri = f"file://{repo}"
+    first = git(repo, "rev-parse", "HEAD")
+    git(repo, "tag", "light")
+    git(repo, "tag", "-a", "-m", "x", "annotated")
+    git(repo, "checkout", "--quiet", "-b", "topic/deep")
+    topic = commit(repo, "topic")
+    git(repo, "checkout", "--quiet", "main")
+    main = commit(repo, "second")
+    pinned = {version: pin(uri, version) for version in (None, "main", "topic/deep", "light", "annotated", first)}
+    assert pinned == {
+        None: Source(repo=uri, commit=main),
+        "main": Source(repo=uri, commit=main),
+        "topic/deep": Source(repo=uri, commit=topic),
+        "light": Source(repo=uri, commit=first),
+        "annotated": Source(repo=uri, commit=first),
+        first: Source(repo=uri, commit=first),
+    }
+
+
+def test_a_tag_wins_over_a_branch_of_its_name_as_in_git(repo: Path) -> None:
+    first = git(repo, "rev-parse", "HEAD")
+    git(repo, "tag", "both")
+    git(repo, "checkout", "--quiet", "-b", "both")
+    commit(repo, "second")
+    assert pin(f"file://{repo}", "both").commit == first
+
+
+def test_a_full_commit_is_taken_without_asking_the_remote(tmp_path: Path) -> None:
+    uri = f"file://{tmp_path}/nowhere"
+    assert pin(uri, "a" * 40) == Source(repo=uri, commit="a" * 40)
+
+
+def test_an_unknown_version_lists_what_the_remote_has(repo: Path) -> None:
+    git(repo, "tag", "-a", "-m", "x", "v1")
+    git(repo, "branch", "topic")
+    assert message(lambda: pin(f"file://{repo}", "mian")) == (
+        f"version 'mian' is not a branch or tag of file://{repo}; it has: HEAD, main, topic, v1"
+    )
+
+
+def test_a_remote_without_a_commit_is_told(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "bare")
+    assert message(lambda: pin(f"file://{tmp_path}/bare")) == (
+        f"version 'HEAD' is not a branch or tag of file://{tmp_path}/bare; it has: no commit yet"
+    )
+
+
+def test_a_version_that_looks_like_an_option_is_refused(repo: Path) -> None:
+    assert message(lambda: pin(f"file://{repo}", "--upload-pack=x")) == (
+        "version '--upload-pack=x' is not a branch, tag or commit"
+    )
+
+
+def test_a_remote_that_is_not_there_is_told_with_its_uri_and_gits_reason(tmp_path: Path) -> None:
+    uri = f"file://{tmp_path}/nowhere"
+    told = message(lambda: pin(uri))
+    assert uri in told
+    assert "does not appear to be a git repository" in told or "does not exist" in told
+
+
+# -- checking out --------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_used_in_place_and_told_when_it_has_gone(tmp_path: Path, cache: Path) -> None:
+    assert checkout(Source(folder=str(tmp_path)), cache) == tmp_path
+    assert not cache.exists()
+    assert message(lambda: checkout(Source(folder=str(tmp_path / "gone")), cache)) == (
+        f"the source folder {tmp_path}/gone is not there (any more) on this machine"
+    )
+
+
+def test_a_checkout_holds_the_files_of_its_commit_however_the_branch_moves_on(repo: Path, cache: Path) -> None:
+    source = pin(f"file://{repo}", "main")
+    commit(repo, "second")
+    tree = checkout(source, cache)
+    assert (tree / "train.py").read_text() == "first"
+    assert git(tree, "rev-parse", "HEAD") == source.commit
+    assert tree.is_relative_to(cache)
+
+
+def test_a_commit_is_checked_out_once_and_stays_usable_without_the_remote(repo: Path, cache: Path) -> None:
+    source = pin(f"file://{repo}")
+    tree = checkout(source, cache)
+    (tree / "mark").write_text("")
+    shutil.rmtree(repo)
+    assert checkout(source, cache) == tree
+    assert (tree / "mark").exists()
+
+
+def test_commits_that_came_later_are_fetched_and_each_has_a_folder(repo: Path, cache: Path) -> None:
+    uri = f"file://{repo}"
+    first = checkout(pin(uri), cache)
+    commit(repo, "second")
+    second = checkout(pin(uri), cache)
+    assert [(tree / "train.py").read_text() for tree in (first, second)] == ["first", "second"]
+
+
+def test_a_branch_that_was_rewritten_is_fetched_all_the_same(repo: Path, cache: Path) -> None:
+    uri = f"file://{repo}"
+    checkout(pin(uri), cache)
+    git(repo, "commit", "--quiet", "--amend", "-m", "rewritten")
+    amended = git(repo, "rev-parse", "HEAD")
+    assert git(checkout(pin(uri, "main"), cache), "rev-parse", "HEAD") == amended
+
+
+def test_remotes_do_not_share_folders(repo: Path, tmp_path: Path, cache: Path) -> None:
+    git(tmp_path, "clone", "--quiet", f"file://{repo}", "clone")
+    one, two = pin(f"file://{repo}"), pin(f"file://{tmp_path}/clone")
+    assert one.commit == two.commit
+    assert checkout(one, cache) != checkout(two, cache)
+
+
+def test_a_commit_that_the_remote_has_not_is_told(repo: Path, cache: Path) -> None:
+    uri = f"file://{repo}"
+    assert message(lambda: checkout(Source(repo=uri, commit=NOWHERE), cache)) == (
+        f"commit {NOWHERE} is not in {uri} any more"
+    )
+
+
+def test_a_source_without_code_is_told(cache: Path) -> None:
+    assert message(lambda: checkout(Source(), cache)).startswith("the spec names no code to check out: ")
+
+
+def test_many_at_once_get_the_same_folder(repo: Path, cache: Path) -> None:
+    uri = f"file://{repo}"
+    first = pin(uri)
+    commit(repo, "second")
+    second = pin(uri)
+    with ThreadPoolExecutor(8) as pool:
+        trees = list(pool.map(lambda source: checkout(source, cache), [first, second] * 4))
+    assert len(set(trees)) == 2
+    assert [(tree / "train.py").read_text() for tree in trees] == ["first", "second"] * 4
+    assert len(list((cache / "trees").iterdir())) == 2
+
+
+def test_hooks_of_the_repository_do_not_run(repo: Path, tmp_path: Path, cache: Path) -> None:
+    hooks = tmp_path / "hooks"
+    hooks.mkdir()
+    hook = hooks / "post-checkout"
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    hook.chmod(0o755)
+    config = tmp_path / "gitconfig"
+    config.write_text(f"[core]\n\thooksPath = {hooks}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_CONFIG_GLOBAL", str(config))
+        checkout(pin(f"file://{repo}"), cache)
+    assert not (tmp_path / "ran").exists()
+
+
+# -- after something went wrong ------------------------------------------------------------------------------------
+
+
+def test_a_checkout_whose_folder_was_removed_is_made_again(repo: Path, cache: Path) -> None:
+    source = pin(f"file://{repo}")
+    tree = checkout(source, cache)
+    shutil.rmtree(tree)
+    assert (checkout(source, cache) / "train.py").read_text() == "first"
+
+
+def test_a_clone_that_was_interrupted_is_made_again(repo: Path, cache: Path) -> None:
+    source = pin(f"file://{repo}")
+    tree = checkout(source, cache)
+    [mirror] = (cache / "mirrors").iterdir()
+    shutil.rmtree(mirror)
+    shutil.rmtree(tree)
+    mirror.mkdir()
+    assert (checkout(source, cache) / "train.py").read_text() == "first"
+
+
+def test_an_interrupted_clone_below_another_repository_leaves_that_one_alone(repo: Path, tmp_path: Path) -> None:
+    outer = tmp_path / "outer"
+    git(tmp_path, "clone", "--quiet", f"file://{repo}", "outer")
+    git(repo, "branch", "topic")
+    git(outer, "branch", "topic")
+    commit(outer, "mine")
+    git(outer, "branch", "--force", "topic")
+    git(outer, "checkout", "--quiet", "--detach")
+    before = git(outer, "for-each-ref")
+    source, cache = pin(f"file://{repo}", "topic"), outer / ".launcher" / "sources"
+    tree = checkout(source, cache)
+    [mirror] = (cache / "mirrors").iterdir()
+    shutil.rmtree(mirror)
+    shutil.rmtree(tree)
+    mirror.mkdir()
+    commit(repo, "second")
+    try:
+        checkout(pin(f"file://{repo}", "main"), cache)
+    finally:
+        assert git(outer, "for-each-ref") == before
+
+
+@pytest.mark.parametrize("step", ["clone", "worktree add", "worktree repair"])
+def test_a_checkout_that_failed_half_way_succeeds_when_asked_again(
+    repo: Path, tmp_path: Path, cache: Path, step: str
+) -> None:
+    real = shutil.which("git")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    failing = programs / "git"
+    failing.write_text(f'#!/bin/sh\n"{real}" "$@"\nstatus=$?\ncase "$*" in *"{step}"*) exit 1;; esac\nexit $status\n')
+    failing.chmod(0o755)
+    source = pin(f"file://{repo}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+        assert message(lambda: checkout(source, cache)).startswith("git ")
+    assert (checkout(source, cache) / "train.py").read_text() == "first"
+
+
+def test_without_git_the_error_says_to_install_it(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert message(lambda: pin(f"file://{repo}")) == "the program 'git' is not on PATH; install git"

@@ -1,0 +1,411 @@
+"""From arguments and points to checked specs: what is in them, what they are refused for, and all of it at once."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.compose import Point
+from launcher.dispatcher import LATER, SHOWN_CAUSES, Dispatcher
+from launcher.errors import LaunchError, NotFoundError, NotYetError, SourceError, SpecError, UsageError
+from launcher.item import QueueInfo
+from launcher.sources import pin
+from launcher.spec import LaunchArguments, LaunchSpec, Source
+
+QUEUES = {
+    "default": QueueInfo("default", "local-process"),
+    "gpu": QueueInfo("gpu", "slurm"),
+    "plain": QueueInfo("plain", "local-process", prioritization="DISABLED"),
+}
+COMMAND = ["python", "train.py"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    code = tmp_path / "code"
+    code.mkdir()
+    return code
+
+
+@pytest.fixture
+def dispatcher(folder: Path) -> Dispatcher:
+    return Dispatcher(QUEUES, str(folder), {"WANDB_USERNAME": "me"})
+
+
+def commit(folder: Path, content: str) -> str:
+    """A commit of `folder`, which becomes a git repository if it is none."""
+
+    def git(*arguments: str) -> str:
+        environ = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+        identity = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, env={**environ, **identity}, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    if not (folder / ".git").exists():
+        git("init", "--quiet", "--initial-branch=main")
+    (folder / "train.py").write_text(content)
+    git("add", "-A")
+    git("commit", "--quiet", "-m", content)
+    return git("rev-parse", "HEAD")
+
+
+def points(*configs: dict[str, Any]) -> list[Point]:
+    return [Point((f"n={number}",), config) for number, config in enumerate(configs)]
+
+
+def refusal(dispatcher: Dispatcher, **arguments: Any) -> list[str]:
+    """The problems that a single spec is refused for."""
+    with pytest.raises(SpecError) as error:
+        dispatcher.spec(LaunchArguments(**arguments))
+    return [str(problem) for problem in error.value.problems]
+
+
+# -- one spec ------------------------------------------------------------------------------------------------------
+
+
+def test_the_smallest_spec_holds_the_folder_the_queues_resource_and_nothing_else(
+    dispatcher: Dispatcher, folder: Path
+) -> None:
+    assert dispatcher.spec(LaunchArguments(uri=str(folder), entry_point=COMMAND)) == LaunchSpec(
+        {
+            "entity": "", "project": "", "author": "me", "resource": "local-process", "docker": {}, "git": {},
+            "uri": str(folder), "overrides": {"entry_point": COMMAND},
+        },
+        queue_name="default",
+        priority=2,
+        point=(),
+    )  # fmt: skip
+
+
+def test_the_resource_is_the_arguments_else_the_configs_else_the_queues(dispatcher: Dispatcher, folder: Path) -> None:
+    def resource(**arguments: Any) -> Any:
+        spec = dispatcher.spec(LaunchArguments(uri=str(folder), queue_name="gpu", entry_point=COMMAND, **arguments))
+        return spec.document["resource"]
+
+    assert resource() == "slurm"
+    assert resource(config={"resource": "ray"}) == "ray"
+    assert resource(config={"resource": "ray"}, resource="kubernetes") == "kubernetes"
+
+
+def test_a_points_config_becomes_the_run_config_without_its_launch_node(dispatcher: Dispatcher, folder: Path) -> None:
+    point = Point(("lr=1", "seed=2"), {"lr": 1, "deep": {"a": [1]}, "launch": {"priority": 0}})
+    spec = dispatcher.spec(LaunchArguments(uri=str(folder), entry_point=COMMAND), point=point)
+    assert spec.document["overrides"] == {
+        "entry_point": COMMAND, "args": ["lr=1", "seed=2"], "run_config": {"lr": 1, "deep": {"a": [1]}},
+    }  # fmt: skip
+    assert (spec.point, spec.priority) == (("lr=1", "seed=2"), 2)
+    assert spec.command() == ["python", "train.py", "lr=1", "seed=2"]
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ([], []),
+        (["--fast"], ["--fast"]),
+        (["--fast", "${overrides}"], ["--fast", "a=1", "b='x y'"]),
+        (["--all=${overrides}", "${run_dir}"], ["--all=a=1 b='x y'", "${run_dir}"]),
+    ],
+)
+def test_the_overrides_of_a_point_are_filled_into_the_arguments_and_other_macros_wait(
+    dispatcher: Dispatcher, folder: Path, args: list[str], expected: list[str]
+) -> None:
+    point = Point(("a=1", "b='x y'"), {})
+    spec = dispatcher.spec(LaunchArguments(uri=str(folder), entry_point=COMMAND), point=point, args=args)
+    assert spec.document["overrides"]["args"] == expected
+
+
+@pytest.mark.parametrize(("priority", "number"), [(None, 2), (0, 0), ("critical", 0), ("low", 3), ("1", 1), (3, 3)])
+def test_a_priority_is_kept_as_a_number(dispatcher: Dispatcher, folder: Path, priority: Any, number: int) -> None:
+    spec = dispatcher.spec(LaunchArguments(uri=str(folder), entry_point=COMMAND, priority=priority))
+    assert spec.priority == number
+    assert "priority" not in spec.document
+
+
+def test_the_callers_arguments_are_not_changed(dispatcher: Dispatcher, folder: Path) -> None:
+    config = {"docker": None, "overrides": {"args": ["a"]}, "unknown": {"deep": [1]}}
+    before = copy.deepcopy(config)
+    spec = dispatcher.spec(LaunchArguments(uri=str(folder), entry_point=COMMAND, config=config))
+    assert config == before
+    assert spec.document["unknown"] == {"deep": [1]}
+
+
+# -- what a spec is refused for ------------------------------------------------------------------------------------
+
+
+def test_all_arguments_of_a_wrong_type_are_told_at_once(dispatcher: Dispatcher) -> None:
+    assert refusal(dispatcher, uri=3, entry_point="train", queue_name=["q"], resource="gpu", name="n") == [
+        "entry_point: 'train' is a string, expected a list",
+        "queue_name: ['q'] is a list, expected a string",
+        "resource: 'gpu' is unknown; expected one of local-process, local-container, local, slurm, ray, kubernetes, "
+        "sagemaker, vertex, gcp-vertex",
+        "uri: 3 is an integer, expected a string",
+    ]
+
+
+def test_all_that_is_wrong_with_the_spec_is_told_at_once(dispatcher: Dispatcher) -> None:
+    config = {"overrides": {"args": [1], "files": {"../x": 1}}, "name": float("nan")}
+    missing = "missing; expected the command to run, as ['python', 'train.py'] (or after -- on the command line)"
+    assert refusal(dispatcher, config={**config, "name": 3}) == [
+        "source: exactly one of uri, job or docker_image must be given; got none",
+        "name: 3 is an integer, expected a string",
+        "overrides.args[0]: 1 is an integer, expected a string",
+        "overrides.files: '../x' is not a relative path without '..'",
+        f"entry_point: {missing}",
+    ]
+    assert refusal(dispatcher, config=config) == ["config.name: nan is not a JSON number; expected a finite one"]
+
+
+def test_a_config_of_a_point_that_is_not_json_is_told_with_its_path(dispatcher: Dispatcher, folder: Path) -> None:
+    point = Point((), {"a": {"b": [float("inf")], 3: 1}})
+    with pytest.raises(SpecError) as error:
+        dispatcher.spec(LaunchArguments(uri=str(folder), entry_point=COMMAND), point=point)
+    assert [str(problem) for problem in error.value.problems] == [
+        "overrides.run_config.a.b[0]: inf is not a JSON number; expected a finite one",
+        "overrides.run_config.a.3: key 3 is an integer; JSON keys are strings",
+    ]
+
+
+def test_two_sources_are_refused_with_the_one_too_many(dispatcher: Dispatcher, folder: Path) -> None:
+    given = {"uri": str(folder), "entry_point": COMMAND, "config": {"docker": {"docker_image": "alpine"}}}
+    with pytest.raises(LaunchError, match="docker_image='alpine'"):
+        dispatcher.spec(LaunchArguments(**given))
+
+
+def test_a_process_needs_a_command_other_resources_may_do_without(dispatcher: Dispatcher, folder: Path) -> None:
+    assert refusal(dispatcher, uri=str(folder)) == [
+        "entry_point: missing; expected the command to run, as ['python', 'train.py'] (or after -- on the command line)"
+    ]
+    assert dispatcher.spec(LaunchArguments(uri=str(folder), queue_name="gpu")).command() == []
+
+
+def test_an_unknown_queue_is_told_with_the_known_ones_and_how_to_create_it(dispatcher: Dispatcher) -> None:
+    with pytest.raises(NotFoundError) as error:
+        dispatcher.spec(LaunchArguments(uri=".", entry_point=COMMAND, queue_name="gpus"))
+    assert str(error.value) == (
+        "no queue named 'gpus'; did you mean 'gpu'? known: default, gpu, plain. Create it: launcher queue create gpus"
+    )
+
+
+@pytest.mark.parametrize("priority", [0, "low", 2])
+def test_a_priority_on_a_queue_without_priorities_is_refused(
+    dispatcher: Dispatcher, folder: Path, priority: Any
+) -> None:
+    arguments = {"uri": str(folder), "entry_point": COMMAND, "queue_name": "plain"}
+    assert refusal(dispatcher, **arguments, priority=priority) == [
+        f"priority: {priority!r} given, but queue 'plain' has its prioritization disabled"
+    ]
+    assert dispatcher.spec(LaunchArguments(**arguments)).priority == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("job", "e/p/j:v1", "job='e/p/j:v1': jobs are not in this version yet"),
+        ("docker_image", "alpine", "docker_image='alpine': container runs are not in this version yet"),
+        ("build", True, "build=True: image builds are not in this version yet"),
+        ("template_variables", {"a": 1}, "template_variables={'a': 1}: template variables are not in this version yet"),
+    ],
+)
+def test_what_is_still_to_come_is_said_to_be(dispatcher: Dispatcher, name: str, value: Any, told: str) -> None:
+    assert name in LATER
+    with pytest.raises(NotYetError) as error:
+        dispatcher.spec(LaunchArguments(**{"uri": ".", "entry_point": COMMAND, name: value}))
+    assert str(error.value) == told
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"job": "e/p/j:v1"}, {"docker": {"docker_image": "alpine"}}, {"template_variables": {"a": 1}, "uri": "."}],
+    ids=lambda config: next(iter(config)),
+)
+def test_what_is_still_to_come_is_not_queued_by_way_of_the_config_either(
+    dispatcher: Dispatcher, config: dict[str, Any]
+) -> None:
+    with pytest.raises(LaunchError):
+        dispatcher.spec(LaunchArguments(entry_point=COMMAND, config=config))
+
+
+def test_a_secret_of_the_config_does_not_get_into_the_spec(dispatcher: Dispatcher, folder: Path) -> None:
+    config = {"_wandb_api_key": "s3cret" * 8}
+    spec = dispatcher.spec(LaunchArguments(uri=str(folder), entry_point=COMMAND, config=config))
+    assert "s3cret" not in str(spec.document)
+
+
+def test_a_source_that_is_not_there_is_told(dispatcher: Dispatcher, folder: Path) -> None:
+    with pytest.raises(SourceError, match="is neither a folder here nor a git remote"):
+        dispatcher.spec(LaunchArguments(uri=str(folder / "gone"), entry_point=COMMAND))
+
+
+# -- pinning -------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_in_git_is_recorded_with_its_commit_and_changes(dispatcher: Dispatcher, folder: Path) -> None:
+    head = commit(folder, "first")
+    (folder / "train.py").write_text("changed")
+    document = dispatcher.spec(LaunchArguments(uri=str(folder), entry_point=COMMAND)).document
+    assert (document["uri"], document["git"]) == (str(folder), {"version": head, "dirty": True})
+
+
+def test_a_remote_is_pinned_to_the_commit_of_the_version(dispatcher: Dispatcher, folder: Path) -> None:
+    head = commit(folder, "first")
+    arguments = LaunchArguments(uri=f"file://{folder}", version="main", entry_point=COMMAND)
+    document = dispatcher.spec(arguments).document
+    assert (document["uri"], document["git"]) == (f"file://{folder}", {"repo": f"file://{folder}", "version": head})
+
+
+def test_one_sweep_runs_one_version_of_its_code(dispatcher: Dispatcher, folder: Path) -> None:
+    first = commit(folder, "first")
+    arguments = LaunchArguments(uri=f"file://{folder}", entry_point=COMMAND)
+    one = dispatcher.spec(arguments)
+    second = commit(folder, "second")
+    again = dispatcher.spec(arguments)
+    later = Dispatcher(QUEUES, str(folder), {}).spec(arguments)
+    assert [spec.document["git"]["version"] for spec in (one, again, later)] == [first, first, second]
+
+
+def test_the_source_that_a_spec_records_is_the_one_that_was_given_whatever_the_config_says(
+    dispatcher: Dispatcher, folder: Path
+) -> None:
+    commit(folder, "first")
+    config = {"git": {"repo": "https://host/other", "dirty": True}}
+    spec = dispatcher.spec(LaunchArguments(uri=str(folder), entry_point=COMMAND, config=config))
+    assert Source.of(spec.document) == pin(str(folder))
+
+
+# -- the specs of a grid -------------------------------------------------------------------------------------------
+
+
+def test_a_points_launch_node_holds_its_arguments(dispatcher: Dispatcher, folder: Path) -> None:
+    node = {
+        "entry_point": COMMAND, "args": ["--x", "${overrides}"], "priority": "high", "queue_name": "gpu",
+        "name": "r-${run_id}", "project": None, "config": {"extra": 1}, "uri": str(folder),
+        "resource_args": {"slurm": {"a": "${run_id}"}},
+    }  # fmt: skip
+    [spec] = dispatcher.specs(points({"seed": 1, "launch": node}), LaunchArguments())
+    assert (spec.queue_name, spec.priority, spec.point) == ("gpu", 1, ("n=0",))
+    assert spec.document == {
+        "entity": "", "project": "", "author": "me", "resource": "slurm", "docker": {}, "git": {}, "uri": str(folder),
+        "name": "r-${run_id}", "extra": 1, "resource_args": {"slurm": {"a": "${run_id}"}},
+        "overrides": {"entry_point": COMMAND, "args": ["--x", "n=0"], "run_config": {"seed": 1}},
+    }  # fmt: skip
+
+
+def test_arguments_of_the_command_win_over_the_launch_node(dispatcher: Dispatcher, folder: Path) -> None:
+    node = {"entry_point": ["node"], "priority": "high", "queue_name": "nowhere", "name": "kept"}
+    overlay = LaunchArguments(entry_point=COMMAND, priority=0, queue_name="gpu", sweep_id="s")
+    [spec] = dispatcher.specs(points({"launch": node}), overlay)
+    assert (spec.queue_name, spec.priority) == ("gpu", 0)
+    assert spec.document["overrides"]["entry_point"] == COMMAND
+    assert (spec.document["name"], spec.document["sweep_id"]) == ("kept", "s")
+
+
+def test_points_that_name_no_source_run_the_projects_folder(dispatcher: Dispatcher, folder: Path) -> None:
+    specs = dispatcher.specs(
+        points({}, {"launch": None}, {"launch": {"uri": ""}}), LaunchArguments(entry_point=COMMAND)
+    )
+    assert [spec.document["uri"] for spec in specs] == [str(folder)] * 3
+
+
+def test_a_source_of_the_command_replaces_any_of_the_launch_node(
+    dispatcher: Dispatcher, folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    nodes = points(
+        {"launch": {"uri": str(folder)}}, {"launch": {"job": "j:v1"}}, {"launch": {"docker_image": "alpine"}}
+    )
+    specs = dispatcher.specs(nodes, LaunchArguments(uri=str(other), entry_point=COMMAND))
+    assert [spec.document["uri"] for spec in specs] == [str(other)] * 3
+
+
+def test_specs_come_lazily_in_the_order_of_the_points_with_a_step_of_progress_each(dispatcher: Dispatcher) -> None:
+    asked: list[int] = []
+    steps: list[int] = []
+
+    def endless() -> Iterator[Point]:
+        for number in itertools.count():
+            asked.append(number)
+            yield Point((f"n={number}",), {"n": number})
+
+    specs = dispatcher.specs(endless(), LaunchArguments(entry_point=COMMAND), lambda: steps.append(len(asked)))
+    assert [spec.point for spec in itertools.islice(specs, 3)] == [("n=0",), ("n=1",), ("n=2",)]
+    assert asked == [0, 1, 2]
+    assert steps == [1, 2]
+
+
+def test_points_are_left_as_they_are(dispatcher: Dispatcher) -> None:
+    given = points({"a": {"b": [1]}, "launch": {"entry_point": COMMAND, "config": {"x": {}}}})
+    before = copy.deepcopy(given)
+    list(dispatcher.specs(given, LaunchArguments(project="p")))
+    assert given == before
+
+
+def test_bad_points_are_told_at_the_end_grouped_by_cause_most_frequent_first(dispatcher: Dispatcher) -> None:
+    good = {"launch": {"entry_point": COMMAND}}
+    bad_type = {"launch": {"entry_point": COMMAND, "name": 3}}
+    nan = {"x": float("nan"), **good}
+    no_queue = {"launch": {"entry_point": COMMAND, "queue_name": "gpus"}}
+    specs = dispatcher.specs(points(good, bad_type, nan, good, nan, no_queue), LaunchArguments())
+    assert [next(specs).point, next(specs).point] == [("n=0",), ("n=3",)]
+    with pytest.raises(SpecError) as error:
+        next(specs)
+    assert str(error.value).splitlines() == [
+        "6 points, nothing queued: 3 problems",
+        "  2 of 6 points: overrides.run_config.x: nan is not a JSON number; expected a finite one "
+        "(first: point 3, n=2)",
+        "  1 of 6 points: name: 3 is an integer, expected a string (first: point 2, n=1)",
+        "  1 of 6 points: no queue named 'gpus'; did you mean 'gpu'? known: default, gpu, plain. "
+        "Create it: launcher queue create gpus (first: point 6, n=5)",
+    ]
+
+
+def test_several_problems_of_one_point_are_causes_of_their_own(dispatcher: Dispatcher) -> None:
+    with pytest.raises(SpecError) as error:
+        list(dispatcher.specs(points({"launch": {"name": 3, "project": 4}}), LaunchArguments()))
+    assert [problem.path for problem in error.value.problems] == ["1 of 1 points"] * 2
+
+
+def test_causes_beyond_the_shown_ones_are_counted(dispatcher: Dispatcher) -> None:
+    many = points(*({"launch": {"entry_point": COMMAND, "name": number}} for number in range(SHOWN_CAUSES + 3)))
+    with pytest.raises(SpecError) as error:
+        list(dispatcher.specs(many, LaunchArguments()))
+    assert len(error.value.problems) == SHOWN_CAUSES + 1
+    assert str(error.value.problems[-1]) == "3 more causes: not shown"
+
+
+@pytest.mark.parametrize(
+    ("node", "told"),
+    [
+        (3, "launch: 3 is no mapping; expected launch_add's arguments by name, and args"),
+        (["a"], "launch: ['a'] is no mapping; expected launch_add's arguments by name, and args"),
+        ({"args": "a=1"}, "launch.args: 'a=1' is no list of strings"),
+        ({"args": ["a", 1]}, "launch.args: ['a', 1] is no list of strings"),
+        ({"queue_nam": "x"}, "launch.queue_nam is not an argument; did you mean 'queue_name'? known: author, "),
+        ({3: "x"}, "launch.3 is not an argument; known: author, "),
+        ({"entry_point": [1]}, "entry_point[0]: 1 is an integer, expected a string"),
+    ],
+)
+def test_a_launch_node_of_a_wrong_shape_is_told(dispatcher: Dispatcher, node: Any, told: str) -> None:
+    with pytest.raises(SpecError) as error:
+        list(dispatcher.specs(points({"launch": node}), LaunchArguments(project="p")))
+    assert any(f"1 of 1 points: {told}" in str(problem) for problem in error.value.problems)
+
+
+def test_an_error_that_is_not_about_a_point_passes_through(dispatcher: Dispatcher) -> None:
+    def composing() -> Iterator[Point]:
+        yield Point((), {})
+        raise UsageError("does not compose")
+
+    specs = dispatcher.specs(composing(), LaunchArguments(entry_point=COMMAND))
+    assert next(specs).point == ()
+    with pytest.raises(UsageError, match=r"^does not compose$"):
+        next(specs)
