@@ -73,8 +73,9 @@ def grid_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command(cls=HydraCommand)
+@click.option("--explain", is_flag=True, help="Say on stderr how many points were composed which way, and why.")
 @grid_options
-def plan(ctx: click.Context, *, yes: bool, store: str | None, as_json: bool, **given: Any) -> None:
+def plan(ctx: click.Context, *, explain: bool, yes: bool, store: str | None, as_json: bool, **given: Any) -> None:
     """Print every run that `add` would queue; write nothing anywhere.
 
     \b
@@ -89,7 +90,14 @@ def plan(ctx: click.Context, *, yes: bool, store: str | None, as_json: bool, **g
     specs = Dispatcher(queues, str(settings.root)).specs(wanted.grid, wanted.overlay)
     if as_json:
         _print_json(specs, wanted.sweep.name)
-        return
+    else:
+        _print_points(specs, wanted)
+    if explain:
+        for route, count in wanted.grid.routes.most_common():
+            click.echo(f"{count:,} points {route}", err=True)
+
+
+def _print_points(specs: Iterator[LaunchSpec], wanted: Wanted) -> None:
     total = len(wanted.grid)
     click.echo(f"sweep {wanted.sweep.name}: {total:,} point{'s' if total != 1 else ''}; nothing is written")
     for number, spec in enumerate(specs, 1):

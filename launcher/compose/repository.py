@@ -4,7 +4,7 @@ loader; its exceptions become ComposeErrors that name the override and the neare
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,9 +52,12 @@ class Repository:
         parsed, problems = [], []
         for override in overrides:
             try:
-                parsed.append(parser.parse_override(override))
+                parsed.extend(parser.parse_overrides([override]))
             except HydraException as error:
-                reason = str(error).split("\nSee https://")[0]
+                lines = [
+                    line for line in str(error).splitlines() if not line.startswith(("Error parsing", "See https"))
+                ]
+                reason = " ".join(lines) or "Hydra's grammar has no such form"
                 problems.append(f"override {override!r} does not parse: {reason}; expected key=value or group=option")
         if problems:
             raise ComposeError("\n".join(problems))
@@ -83,6 +86,12 @@ class Repository:
             )
             params = config.hydra.sweeper.get("params") or {}
             return [f"{key}={value}" for key, value in params.items()]
+
+    def group_check(self, config_name: str, overrides: Sequence[str]) -> Callable[[str], bool]:
+        """Tells whether a key is a config group, for this config and the search path that `overrides` may set."""
+        with self._explaining(config_name, overrides):
+            _, caching = self._loader._parse_overrides_and_create_caching_repo(config_name, list(overrides))
+        return lambda key: bool(caching.group_exists(key))
 
     @contextmanager
     def _explaining(self, config_name: str, overrides: Sequence[str]) -> Iterator[None]:
@@ -117,18 +126,24 @@ class Repository:
         message = f"config {config_name!r} with overrides {shown} does not compose: {'; '.join(lines)}"
         if lines and lines[0].startswith("Could not override '"):
             unknown = lines[0].split("'")[1]
-            near = difflib.get_close_matches(unknown, self._known_keys(config_name), n=3)
+            others = [o for o in overrides if o.partition("=")[0].lstrip("+~") != unknown]
+            known = self._known_keys(config_name, others)
+            if unknown in known:
+                return message  # it is there, but the value does not fit
+            near = difflib.get_close_matches(unknown, known, n=3)
             message = f"no key {unknown!r} in config {config_name!r} (overrides: {shown})"
-            message += f"; did you mean {', '.join(map(repr, near))}?" if near else "; no key has a similar name"
+            message += f"; did you mean {', '.join(map(repr, near))}?" if near else "; no key has a similar name."
             message += f" To add a new key, write +{unknown}=…"
         return message
 
-    def _known_keys(self, config_name: str) -> list[str]:
+    def _known_keys(self, config_name: str, overrides: Sequence[str]) -> list[str]:
         from hydra.types import RunMode
 
         try:
-            config = self._loader.load_configuration(config_name, [], run_mode=RunMode.MULTIRUN, from_shell=False)
-        except Exception:  # without its overrides the config may not compose; then there is nothing to suggest
+            config = self._loader.load_configuration(
+                config_name, list(overrides), run_mode=RunMode.MULTIRUN, from_shell=False
+            )
+        except Exception:  # without one of its overrides the config may not compose; then there is nothing to suggest
             return []
         keys = {key for key in _keys(config) if not key.startswith("hydra")}
         return sorted(keys.union(self._loader.list_groups("")))

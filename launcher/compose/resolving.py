@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LAUNCH_NODE = "launch"
 MISSING = "???"
+WRITTEN = "_launcher_written"
+"""Where a leaf whose macros were escaped keeps the text it had, for the case that it is deferred."""
 
 
 def plain_config(config: DictConfig) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -57,6 +59,7 @@ def _keep_macros(config: DictConfig) -> None:
             value = node._value()
             if isinstance(value, str) and "${" in value:
                 node._set_value(MACRO.sub(escape, value))
+                node.__dict__.setdefault(WRITTEN, value)
 
 
 def _leaves(node: Node) -> Iterator[Any]:
@@ -84,16 +87,20 @@ def _missing(value: Any, path: tuple[str, ...]) -> Iterator[str]:
             yield from _missing(entry, (*path, str(index)))
 
 
+def _dotted(path: tuple[Any, ...]) -> str:
+    return ".".join(map(str, path))
+
+
 def _leaf_by_leaf(config: DictConfig) -> tuple[dict[str, Any], tuple[str, ...]]:
     deferred: list[str] = []
     problems: list[str] = []
-    plain = _convert(config, (), deferred, problems)
+    plain = convert_node(config, (), deferred, problems)
     if problems:
         raise ComposeError("interpolations that do not resolve:\n" + "\n".join(f"  {line}" for line in problems))
     return plain, tuple(deferred)
 
 
-def _convert(node: Node, path: tuple[str, ...], deferred: list[str], problems: list[str]) -> Any:
+def convert_node(node: Node, path: tuple[Any, ...], deferred: list[str], problems: list[str]) -> Any:
     """What OmegaConf.to_container(resolve=True) makes of `node`, except that a failing leaf does not end it."""
     from omegaconf import DictConfig, ListConfig
     from omegaconf.errors import OmegaConfBaseException
@@ -103,27 +110,27 @@ def _convert(node: Node, path: tuple[str, ...], deferred: list[str], problems: l
     except OmegaConfBaseException as error:
         if not _only_the_app_can_resolve(error):
             reason = str(error).splitlines()[0]
-            problems.append(f"{'.'.join(path)}: {node._value()!r}: {reason}")
-        deferred.append(".".join(path))
-        return node._value()
+            problems.append(f"{_dotted(path)}: {node._value()!r}: {reason}")
+        deferred.append(_dotted(path))
+        return node.__dict__.get(WRITTEN, node._value())
     assert resolved is not None
     if not isinstance(resolved, DictConfig | ListConfig):
         value = resolved._value()
         if value == MISSING:
-            deferred.append(".".join(path))
+            deferred.append(_dotted(path))
         return value
     if resolved._is_none():
         return None
     if resolved._is_missing():
-        deferred.append(".".join(path))
+        deferred.append(_dotted(path))
         return MISSING
     if isinstance(resolved, DictConfig):
         return {
-            key: _convert(resolved._get_node(key), (*path, str(key)), deferred, problems)  # type: ignore[arg-type]
+            key: convert_node(resolved._get_node(key), (*path, str(key)), deferred, problems)  # type: ignore[arg-type]
             for key in resolved.keys()
         }
     return [
-        _convert(resolved._get_node(index), (*path, str(index)), deferred, problems)  # type: ignore[arg-type]
+        convert_node(resolved._get_node(index), (*path, str(index)), deferred, problems)  # type: ignore[arg-type]
         for index in range(len(resolved))
     ]
 

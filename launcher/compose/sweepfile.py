@@ -131,6 +131,7 @@ def override_value(value: Any) -> str:
     >>> override_value(["a b", None, {"k": True}])
     "['a b',null,{k:true}]"
     """
+    from hydra._internal.grammar.utils import escape_special_characters
     from hydra.core.override_parser.types import Quote, QuotedString
 
     if value is None or isinstance(value, bool):
@@ -140,7 +141,8 @@ def override_value(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(override_value, value))}]"
     if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{override_value(entry)}" for key, entry in value.items()) + "}"
+        pairs = (f"{escape_special_characters(str(key))}:{override_value(entry)}" for key, entry in value.items())
+        return "{" + ",".join(pairs) + "}"
     text = str(value)
     if PLAIN.fullmatch(text) and text.lower() not in NOT_PLAIN:
         return text

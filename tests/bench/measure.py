@@ -199,7 +199,7 @@ def compose() -> Iterator[Measured]:
     conf = CHECKOUT.parent / "shared/bench-config/conf"
     if not conf.is_dir():
         return
-    grid = ["seed=range(20)", "lr=0.1,0.01"]
+    grid = ["seed=range(5000)", "lr=0.1,0.01"]
 
     def ours() -> float:
         began = time.perf_counter()
@@ -219,7 +219,7 @@ def compose() -> Iterator[Measured]:
         ours_s,
         peer_s,
         f"{peer_s / ours_s:.1f}× hydra.compose",
-        "(≥ 1,000×)",
+        "≥ 1,000×",
         peer_s >= 1000 * ours_s,
     )
 
