@@ -120,8 +120,8 @@ def launch_add(  # noqa: PLR0913 - W&B's signature, exactly
     The store is LAUNCHER_STORE's, else the project's, else the user's. Raises LaunchError, with nothing queued, for
     whatever is wrong.
 
-    >>> run = launch_add(uri=".", entry_point=["python", "train.py", "lr=0.1"], project="demo")
-    >>> run.wait_until_finished().state
+    >>> run = launch_add(uri=".", entry_point=["python", "train.py", "lr=0.1"], project="demo")  # doctest: +SKIP
+    >>> run.wait_until_finished().state  # doctest: +SKIP
     <RunState.FINISHED: 'finished'>
     """
     arguments = LaunchArguments(**{key: value for key, value in locals().items() if value is not None})

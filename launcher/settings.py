@@ -10,7 +10,7 @@ from pathlib import Path
 
 from launcher.errors import UsageError, suggest
 
-KEYS = ("config_dir", "config_name", "store")
+KEYS = ("config_dir", "config_name", "resolvers", "store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Settings:
     root: Path
     config_dir: str | None = None
     config_name: str | None = None
+    resolvers: str | None = None
     store: str | None = None
 
 

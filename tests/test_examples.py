@@ -37,9 +37,9 @@ def test_every_primary_config_composes_and_validates(path: Path) -> None:
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_sweep_file_composes_and_validates(path: Path) -> None:
     sweep = read_sweep_file(path)
-    assert specs(sweep.config_name or "config", list(sweep.overrides), multirun=True) >= 6
+    assert specs(sweep.config_name or "config", list(sweep.blocks[0].overrides), multirun=True) >= 6
 
 
 def test_the_digits_sweep_is_large_enough_to_be_one() -> None:
     sweep = read_sweep_file(REPOSITORY / "sweeps/digits.yaml")
-    assert len(Grid.of(Repository(CONF), "config", sweep.overrides, multirun=True)) >= 24
+    assert len(Grid.of_blocks(Repository(CONF), "config", sweep.blocks, multirun=True)) >= 24

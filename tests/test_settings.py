@@ -22,7 +22,7 @@ def test_the_nearest_pyproject_upwards_that_has_the_table_counts(tmp_path: Path)
     write(tmp_path / "a", "[tool.launcher]\nconfig_dir = 'near'\nconfig_name = 'main'\nstore = 'sqlite:///s.db'\n")
     write(tmp_path / "a/b", "[tool.other]\nx = 1\n")
     (tmp_path / "a/b/c").mkdir()
-    assert load_settings(tmp_path / "a/b/c") == Settings(tmp_path / "a", "near", "main", "sqlite:///s.db")
+    assert load_settings(tmp_path / "a/b/c") == Settings(tmp_path / "a", "near", "main", store="sqlite:///s.db")
     assert load_settings(tmp_path) == Settings(tmp_path, "far")
 
 
@@ -50,7 +50,7 @@ def test_all_wrong_keys_are_told_at_once(tmp_path: Path) -> None:
         load_settings(tmp_path)
     assert str(error.value).splitlines() == [
         f"{file}: tool.launcher.config_dri is unknown; did you mean 'config_dir'? "
-        "known: config_dir, config_name, store",
+        "known: config_dir, config_name, resolvers, store",
         f"{file}: tool.launcher.store is 3, expected a string",
         f"{file}: tool.launcher.config_name is ['x'], expected a string",
     ]

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from launcher.compose.grid import Grid, Point
-from launcher.compose.repository import Repository
+from launcher.compose.grid import Block, Grid, Point, Selection
+from launcher.compose.repository import Repository, import_resolvers
 
-__all__ = ["Grid", "Point", "Repository", "compose_grid"]
+__all__ = ["Block", "Grid", "Point", "Repository", "Selection", "compose_grid", "import_resolvers"]
 
 
 def compose_grid(

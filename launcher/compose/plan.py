@@ -4,11 +4,11 @@ raises `UnprovenError`, and the caller composes that point through Hydra itself.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from launcher.compose.interpolations import Path, impure, interpolated, template
 from launcher.compose.resolving import convert_node, plain_config
 from launcher.compose.tracing import Tracer
 from launcher.errors import ComposeError
@@ -16,17 +16,10 @@ from launcher.errors import ComposeError
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
-    from omegaconf.base import Container, Node
+    from omegaconf.base import Node
 
-Path = tuple[Any, ...]
 Values = list[Any]
 
-PURE = frozenset({
-    "oc.env", "oc.select", "oc.decode", "oc.dict.keys", "oc.dict.values", "oc.create", "hydra", "now", "python_version",
-})  # fmt: skip
-"""Resolvers whose result depends on nothing but their arguments and the nodes they read, within one sweep."""
-
-INTERPOLATION = re.compile(r"\$\{(?:(?P<resolver>[\w.]+):|[\w.\[\]/-]+\})?")
 SCALARS = (str, int, float, bool, type(None))
 
 
@@ -106,13 +99,13 @@ class Plan:
     def _dependents(self) -> dict[int, tuple[Path, Node]]:
         """The leaves whose evaluation reads a swept leaf, or calls a resolver that may answer differently each time."""
         found = list(interpolated(self._config, ()))
-        impure = [node for _, node in found if _impure(node)]
-        tracer = Tracer([*(swept.node for swept in self._swept), *impure])
+        restless = [node for _, node in found if impure(node)]
+        tracer = Tracer([*(swept.node for swept in self._swept), *restless])
         dependents = {}
         for path, node in found:
             with tracer.tracing() as read:
                 convert_node(node, path, [], [])
-            if read or node in impure:
+            if read or node in restless:
                 dependents[id(node)] = (path, node)
         return dependents
 
@@ -142,8 +135,8 @@ class Plan:
             if isinstance(part, str) or id(part) in self._slots or id(part) in dependents:
                 fixed.append(part)
                 continue
-            value = convert_node(part, path, [], [])
-            if not isinstance(value, SCALARS) or len(parts) == 1:
+            value = convert_node(part, path, deferred, [])
+            if deferred or not isinstance(value, SCALARS) or len(parts) == 1:
                 return None
             fixed.append(str(value))
         return fixed
@@ -274,88 +267,3 @@ def _text(parts: Sequence[str | int], convert: Callable[[Any], Any] | None) -> C
         return convert(text) if convert else text
 
     return step
-
-
-# -- reading interpolations ---------------------------------------------------------------------------------------
-
-
-def interpolated(node: Any, path: Path) -> Iterator[tuple[Path, Node]]:
-    """The leaves below `node` whose value is an interpolation."""
-    from omegaconf import DictConfig, ListConfig
-
-    if node._is_interpolation():
-        yield path, node
-    elif isinstance(node, DictConfig | ListConfig) and not node._is_none() and not node._is_missing():
-        content = node.__dict__["_content"]
-        for key, child in content.items() if isinstance(content, dict) else enumerate(content):
-            yield from interpolated(child, (*path, key))
-
-
-def _impure(node: Node) -> bool:
-    """Whether an interpolation calls a resolver that is not known to be pure."""
-    for match in INTERPOLATION.finditer(str(node._value())):
-        if match[0] == "${" or (match["resolver"] and match["resolver"] not in PURE):
-            return True
-    return False
-
-
-def template(node: Any) -> list[str | Node] | None:
-    """An interpolation's texts and the leaves it refers to; None for resolvers, nested keys, and what is no leaf.
-
-    OmegaConf's own visitor reads it (so escapes are its business); references come back as marks in its text.
-    """
-    from omegaconf.grammar_parser import parse
-    from omegaconf.grammar_visitor import GrammarVisitor
-    from omegaconf.nodes import ValueNode
-
-    parent = node._get_parent_container()
-    if not isinstance(node, ValueNode) or parent is None or "\0" in str(node._value()):
-        return None
-    targets: list[Node] = []
-
-    def reference(key: str, _: Any) -> Any:
-        target = None if "\0" in key else locate(parent, key)
-        if target is None:
-            raise UnprovenError("a reference that is not plain")
-        targets.append(target)
-        return f"\0{len(targets) - 1}\0"
-
-    def resolver(**_: Any) -> Any:
-        raise UnprovenError("a resolver")
-
-    visitor = GrammarVisitor(node_interpolation_callback=reference, resolver_interpolation_callback=resolver, memo=None)
-    try:
-        text = visitor.visit(parse(node._value()))
-    except UnprovenError:
-        return None
-    pieces = str(text).split("\0")
-    parts = [targets[int(piece)] if place % 2 else piece for place, piece in enumerate(pieces)]
-    return [part for part in parts if not (isinstance(part, str) and part == "")]
-
-
-def locate(container: Container, key: str) -> Node | None:
-    """The leaf that `${key}` means inside `container`; None when it is not there or lies behind an interpolation."""
-    from omegaconf import DictConfig, ListConfig
-    from omegaconf._utils import split_key
-    from omegaconf.errors import ConfigKeyError
-    from omegaconf.nodes import ValueNode
-
-    try:
-        found, rest = container._resolve_key_and_root(key)
-    except ConfigKeyError:
-        return None
-    node: Any = found
-    for part in split_key(rest):
-        if (
-            not isinstance(node, DictConfig | ListConfig)
-            or node._is_interpolation()
-            or node._is_none()
-            or node._is_missing()
-        ):
-            return None
-        content = node.__dict__["_content"]
-        if isinstance(content, dict):
-            node = content.get(part)
-        else:
-            node = content[int(part)] if part.isdecimal() and int(part) < len(content) else None
-    return node if isinstance(node, ValueNode) and not node._is_missing() else None

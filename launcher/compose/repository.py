@@ -4,6 +4,8 @@ loader; its exceptions become ComposeErrors that name the override and the neare
 from __future__ import annotations
 
 import difflib
+import importlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,6 +149,22 @@ class Repository:
             return []
         keys = {key for key in _keys(config) if not key.startswith("hydra")}
         return sorted(keys.union(self._loader.list_groups("")))
+
+
+def import_resolvers(module: str, folder: Path) -> None:
+    """Import a module of the project in `folder` for what it registers with OmegaConf.
+
+    Raises ComposeError, with the reason, when it cannot be imported.
+    """
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # whatever the user's module raises
+        reason = f"{type(error).__name__}: {error}"
+        raise ComposeError(
+            f"module {module!r}, which should register resolvers, cannot be imported from {folder}: {reason}"
+        ) from error
 
 
 def _chain(error: BaseException) -> Iterator[str]:

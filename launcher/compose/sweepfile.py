@@ -1,29 +1,32 @@
-"""Sweep files: a saved grid, one YAML file (sweeps/*.yaml). Read here into a frozen value whose overrides are Hydra's;
-the command line composes them like any others."""
+"""Sweep files: a saved grid, one YAML file (sweeps/*.yaml). Read here into a frozen value whose blocks hold Hydra's own
+override strings; the command line composes them like any others."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from launcher.compose.grid import Block, Selection
+from launcher.compose.rules import Rule
 from launcher.errors import UsageError, suggest
 from launcher.spec import parse_priority
 
-FIELDS = ("name", "config_dir", "config_name", "metric", "overrides", "grid", "queue", "priority")
 GOALS = ("maximize", "minimize")
+ORDERS = ("grid", "shuffle")
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 NOT_PLAIN = ("true", "false", "null", "nan", "inf")
 
 
 @dataclass(frozen=True, slots=True)
 class SweepFile:
-    """A sweep file's content; `overrides` holds the fixed overrides, then one string an axis of the grid."""
+    """A sweep file's content. `blocks` hold its grid, one that names none included."""
 
     name: str
-    overrides: tuple[str, ...] = ()
+    blocks: tuple[Block, ...] = (Block(),)
+    selection: Selection = field(default_factory=Selection)
     config_dir: str | None = None
     config_name: str | None = None
     queue: str | None = None
@@ -50,15 +53,16 @@ def read_sweep_file(path: Path) -> SweepFile:
         raise UsageError(f"sweep file {path} is not YAML: {error}") from error
     if not isinstance(content, Mapping):
         raise UsageError(f"sweep file {path} holds {type(content).__name__}, expected fields: {', '.join(FIELDS)}")
-    problems = list(_problems(content))
+    problems = list(_problems(content, FIELDS))
     if problems:
         raise UsageError("\n".join(f"sweep file {path}: {problem}" for problem in problems))
     metric = content.get("metric") or {}
     metric = {"name": metric} if isinstance(metric, str) else metric
-    priority = content.get("priority")
+    priority, sample = content.get("priority"), content.get("sample") or {}
     return SweepFile(
         name=content.get("name") or path.stem,
-        overrides=(*content.get("overrides", ()), *_axes(content.get("grid") or {})),
+        blocks=tuple(_block(content, block) for block in content.get("blocks") or [{}]),
+        selection=Selection(sample.get("n"), sample.get("seed", 0), content.get("order") == "shuffle"),
         config_dir=content.get("config_dir"),
         config_name=content.get("config_name"),
         queue=content.get("queue"),
@@ -68,55 +72,145 @@ def read_sweep_file(path: Path) -> SweepFile:
     )
 
 
-def _problems(content: Mapping[Any, Any]) -> Iterator[str]:
-    for key in content:
-        if key not in FIELDS:
-            yield f"field {key!r} is unknown; {suggest(str(key), FIELDS)}"
-    for key in ("name", "config_dir", "config_name", "queue"):
-        value = content.get(key)
-        if value is not None and not isinstance(value, str):
-            yield f"{key} is {value!r}, expected a string"
-    if not _strings(content.get("overrides", [])):
-        yield f"overrides is {content['overrides']!r}, expected a list of override strings"
-    if content.get("priority") is not None:
+# -- what may be wrong with it --------------------------------------------------------------------------------------
+
+
+def _problems(content: Mapping[Any, Any], fields: Mapping[str, Callable[[str, Any], Iterator[str]]]) -> Iterator[str]:
+    for key, value in content.items():
+        if key not in fields:
+            yield f"field {key!r} is unknown; {suggest(str(key), fields)}"
+        elif value is not None:
+            yield from fields[key](key, value)
+
+
+def _text(name: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, str):
+        yield f"{name} is {value!r}, expected a string"
+
+
+def _override_strings(name: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        yield f"{name} is {value!r}, expected a list of override strings"
+
+
+def _axes(name: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        yield f"{name} is {value!r}, expected a mapping of keys to lists of values (or to Hydra's syntax)"
+        return
+    for key, values in value.items():
+        if not isinstance(key, str):
+            yield f"{name} key {key!r} is not a string; quote it"
+        if values == []:
+            yield f"{name}.{key} has no value, so the grid is empty; give it at least one"
+        if isinstance(values, Mapping):
+            yield f"{name}.{key} is {dict(values)!r}, expected a list of values, or Hydra's sweep syntax as text"
+
+
+def _zips(name: str, value: Any) -> Iterator[str]:
+    for zipped in value if isinstance(value, list) else [value]:
+        yield from _axes(name, zipped)
+
+
+def _rules(name: str, value: Any) -> Iterator[str]:
+    for text in _listed(value):
+        if not isinstance(text, str):
+            yield f"{name} is {text!r}, expected a condition such as: model.name == 'svm' and lr > 0.1"
+            continue
         try:
-            parse_priority(content["priority"])
+            Rule.parse(name, text)
         except UsageError as error:
             yield str(error)
-    yield from _metric_problems(content.get("metric"))
-    yield from _grid_problems(content.get("grid"))
 
 
-def _metric_problems(metric: Any) -> Iterator[str]:
-    if metric is None or isinstance(metric, str):
+def _repeat(name: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, Mapping) or set(value) != {"key", "values"} or not isinstance(value["key"], str):
+        yield f"{name} is {value!r}, expected {{key: seed, values: …}}"
+    elif value["values"] == [] or (type(value["values"]) is int and value["values"] < 1):
+        yield f"{name}.values is {value['values']!r}, so the grid is empty; give it at least one value"
+    elif not isinstance(value["values"], list | int | str) or isinstance(value["values"], bool):
+        yield f"{name}.values is {value['values']!r}, expected a list, a count, or Hydra's sweep syntax as text"
+
+
+def _sample(name: str, value: Any) -> Iterator[str]:
+    known = isinstance(value, Mapping) and "n" in value and set(value) <= {"n", "seed"}
+    if not known or not all(type(entry) is int for entry in value.values()) or value["n"] < 1:
+        yield f"{name} is {value!r}, expected {{n: how many points, at least 1, seed: a whole number}}"
+
+
+def _order(name: str, value: Any) -> Iterator[str]:
+    if value not in ORDERS:
+        yield f"{name} is {value!r}, expected one of {', '.join(ORDERS)}"
+
+
+def _blocks(name: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, list) or not value or not all(isinstance(block, Mapping) for block in value):
+        yield f"{name} is {value!r}, expected a list of mappings with the fields {', '.join(BLOCK_FIELDS)}"
         return
-    if not isinstance(metric, Mapping) or not isinstance(metric.get("name"), str) or set(metric) - {"name", "goal"}:
-        yield f"metric is {metric!r}, expected a name, or {{name: …, goal: maximize|minimize}}"
-    elif metric.get("goal", "maximize") not in GOALS:
-        yield f"metric.goal is {metric['goal']!r}, expected one of {', '.join(GOALS)}"
+    for number, block in enumerate(value, 1):
+        for problem in _problems(block, BLOCK_FIELDS):
+            yield f"block {number}: {problem}"
 
 
-def _grid_problems(grid: Any) -> Iterator[str]:
-    if grid is None:
+def _priority(_: str, value: Any) -> Iterator[str]:
+    try:
+        parse_priority(value)
+    except UsageError as error:
+        yield str(error)
+
+
+def _metric(name: str, value: Any) -> Iterator[str]:
+    if isinstance(value, str):
         return
-    if not isinstance(grid, Mapping):
-        yield f"grid is {grid!r}, expected a mapping of keys to lists of values (or to Hydra's sweep syntax)"
-        return
-    for key, values in grid.items():
-        if not isinstance(key, str):
-            yield f"grid key {key!r} is not a string; quote it"
-        if values == []:
-            yield f"grid.{key} has no value, so the grid is empty; give it at least one"
-        if isinstance(values, Mapping):
-            yield f"grid.{key} is {dict(values)!r}, expected a list of values, or Hydra's sweep syntax as text"
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str) or set(value) - {"name", "goal"}:
+        yield f"{name} is {value!r}, expected a name, or {{name: …, goal: maximize|minimize}}"
+    elif value.get("goal", "maximize") not in GOALS:
+        yield f"{name}.goal is {value['goal']!r}, expected one of {', '.join(GOALS)}"
 
 
-def _strings(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+BLOCK_FIELDS = {
+    "overrides": _override_strings, "grid": _axes, "zip": _zips, "exclude": _rules, "require": _rules,
+    "repeat": _repeat,
+}  # fmt: skip
+FIELDS = {
+    "name": _text, "config_dir": _text, "config_name": _text, "metric": _metric, "queue": _text, "priority": _priority,
+    **BLOCK_FIELDS, "blocks": _blocks, "sample": _sample, "order": _order,
+}  # fmt: skip
+"""The fields of a sweep file and of its blocks, each with what finds its problems."""
 
 
-def _axes(grid: Mapping[str, Any]) -> Iterator[str]:
-    for key, values in grid.items():
+# -- what it means --------------------------------------------------------------------------------------------------
+
+
+def _block(shared: Mapping[str, Any], own: Mapping[str, Any]) -> Block:
+    """A block: what the whole file shares, then its own; repeats vary fastest."""
+    both = (shared, own) if own else (shared,)
+    zips = [zipped for content in both for zipped in _listed(content.get("zip")) if zipped]
+    repeats = [repeat for content in both if (repeat := content.get("repeat"))]
+    overrides = [
+        *(string for content in both for string in content.get("overrides") or ()),
+        *(string for content in both for string in _strings(content.get("grid") or {})),
+        *(string for zipped in zips for string in _strings(zipped)),
+        *(string for repeat in repeats for string in _strings({repeat["key"]: _repeated(repeat["values"])})),
+    ]
+    rules = [
+        Rule.parse(kind, text)
+        for content in both
+        for kind in ("exclude", "require")
+        for text in _listed(content.get(kind))
+    ]
+    return Block(tuple(overrides), tuple(tuple(zipped) for zipped in zips), tuple(rules))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _repeated(values: Any) -> Any:
+    return f"range({values})" if isinstance(values, int) else values
+
+
+def _strings(axes: Mapping[str, Any]) -> Iterator[str]:
+    for key, values in axes.items():
         if isinstance(values, list):
             yield f"{key}={','.join(map(override_value, values))}"
         elif isinstance(values, str):

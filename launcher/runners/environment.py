@@ -18,7 +18,7 @@ CHUNK = 32_670
 def run_environment(lease: Lease, paths: RunPaths) -> dict[str, str]:
     """The variables that a run gets beside those of its agent.
 
-    >>> sorted(name for name in run_environment(lease, paths) if name.startswith("LAUNCHER"))
+    >>> sorted(name for name in run_environment(lease, paths) if name.startswith("LAUNCHER"))  # doctest: +SKIP
     ['LAUNCHER_ATTEMPT', 'LAUNCHER_CONFIG', 'LAUNCHER_LEASE_TOKEN', 'LAUNCHER_RESULT', 'LAUNCHER_RUN_DIR']
     """
     item, document = lease.item, lease.document

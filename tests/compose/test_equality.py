@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from hydra.core.config_store import ConfigStore
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from launcher.compose import Grid, Repository
@@ -21,6 +21,7 @@ from launcher.compose.resolving import plain_config
 from launcher.errors import ComposeError
 from tests.conftest import REPOSITORY, needs
 
+SHARDS, CASES = 10, 500
 SHARED = REPOSITORY.parent / "shared"
 
 
@@ -71,7 +72,6 @@ INTERPOLATIONS = st.sampled_from(
         "${unknown:1}",
         "${unknown:${seed}}",
         "${hydra:job.num}",
-        "${nowhere}",
         "${data.list[0]}",
         "${data.list}",
         "${typed.k0}",
@@ -83,77 +83,104 @@ LEAVES = st.one_of(
     SCALARS, SCALARS, INTERPOLATIONS, INTERPOLATIONS, st.lists(st.one_of(SCALARS, INTERPOLATIONS), max_size=2)
 )
 GROUP_FILES = st.fixed_dictionaries(
-    {},
+    {"k0": SCALARS, "k1": LEAVES, "k2": LEAVES},
     optional={
-        **dict.fromkeys(KEYS, LEAVES),
+        "k3": LEAVES,
         "deep": st.dictionaries(st.sampled_from(KEYS), LEAVES, max_size=2),
         "list": st.lists(LEAVES, min_size=1, max_size=2),
     },
 )
-OVERRIDES = st.lists(
-    st.sampled_from(
-        [
-            "model=a,b",
-            "data=x,y",
-            "data=y",
-            "seed=1,2",
-            "seed=5",
-            "seed=null,true",
-            "seed=0.5,'a b'",
-            "lr=0.1,1e-3",
-            "lr=inf",
-            "model.k0=5,txt",
-            "model.k0=${seed},1",
-            "model.k1=1,2",
-            "model.deep.k0=1,2",
-            "pick=k0,k1",
-            "pick=k1,k9",
-            "+new=1,2",
-            "+model.k0=1,2",
-            "++model.k0=1,2",
-            "~model.k1",
-            "~data",
-            "~data.k0=1",
-            "data.k1=[1,2],[3]",
-            "data.list=[9],[]",
-            "data.list.0=1,2",
-            "data.k2={z:1},{z:2}",
-            "name='x y',z",
-            "model.k0=???,1",
-            "typed.k0=1,x",
-            "typed.k1=1,2.5",
-            "typed.k2=1,a",
-            "typed.k3=SMALL,LARGE",
-            "typed.k3=0",
-            "typed.k4=null,3",
-            "typed.k0=null,1",
-            "nothing=1,2",
-            "launch.priority=1,2",
-            "hydra.job.name=n",
-            "name=${oc.env:NOT_SET,q}",
-            "seed=range(3)",
-            "model@other=a,b",
-            "model=a,c",
-        ]
+ROOT_DEFAULTS = st.builds(
+    lambda core, more: [*core, *more],
+    st.permutations(["_self_", {"model": "a"}, {"data": "x"}, {"typed": "t"}]),
+    st.lists(
+        st.sampled_from([
+            {"optional none": "such"}, {"data@extra": "y"}, {"extra/sub": "s"}, {"size": "${model}_size"},
+            {"optional sizes": "${model}_large"}, {"experiment": None}, {"experiment": "e"},
+            {"optional model@other": "a"},
+        ]),
+        max_size=3,
+        unique_by=lambda entry: next(iter(entry)),
     ),
+) | st.lists(
+    st.sampled_from([
+        "_self_", {"model": None}, {"model": "b"}, {"model": ["a", "b"]}, {"data": "x"}, {"data@_global_": "y"},
+        {"optional data": "none_such"}, {"typed": "t"},
+    ]),
     max_size=4,
-    unique=True,
+    unique_by=lambda entry: entry if isinstance(entry, str) else next(iter(entry)).removeprefix("optional "),
+)  # fmt: skip
+GROUP_DEFAULTS = st.lists(
+    st.sampled_from(["_self_", {"/data@sub": "y"}, {"/data": "x"}, {"/typed": "t"}, "base", {"/data@_here_": "x"}]),
+    max_size=2,
+    unique_by=str,
 )
+EXPERIMENT_DEFAULTS = st.lists(
+    st.sampled_from([{"override /model": "b"}, {"override /data": "y"}, "_self_", {"/extra/sub": "s"}]),
+    max_size=3,
+    unique_by=str,
+)
+PLAIN_OVERRIDES = st.lists(
+    st.sampled_from([
+        "model=a,b", "data=x,y", "data=y", "seed=1,2", "seed=5", "seed=null,true", "seed=0.5,'a b'", "seed=range(3)",
+        "seed='1','a,b'", "lr=0.1,1e-3", "lr=inf", "pick=k0,k1", "typed.k0=1,2", "typed.k1=1,2.5", "typed.k2=1,a",
+        "typed.k3=SMALL,LARGE", "typed.k4=null,3", "model.k0=5,txt", "model.k1=1,2", "data.k2=8,9", "name='x y',z",
+        "launch.priority=1,2", "++model.k0=1,2", "+added=1,2", "hydra.job.name=n", "root_k=1,2", "experiment=e,null",
+    ]),
+    max_size=3,
+    unique_by=lambda override: override.partition("=")[0],
+)  # fmt: skip
+ODD_OVERRIDES = st.lists(
+    st.sampled_from([
+        "model.k0=${seed},1", "model.deep.k0=1,2", "pick=k1,k9", "+model.k0=1,2", "~model.k1", "~data", "~data.k0=1",
+        "data.k1=[1,2],[3]", "data.list=[9],[]", "data.list.0=1,2", "data.k2={z:1},{z:2}", "model.k0=???,1",
+        "typed.k0=1,x", "typed.k3=0", "typed.k0=null,1", "nothing=1,2", "name=${oc.env:NOT_SET,q}",
+        "model@other=a,b", "model=a,c", "model=null,b", "experiment=e", "+experiment=e", "data@extra=x,y",
+        "+data@added=x,y", "~model", "model=[a,b],a", "other.k0=1,2", "extra.k1=1,2", "sub.k0=3,4",
+        "extra.sub.k0=3,4", "model.sub.k0=1,2", "extra/sub=s", "size.n=1,2", 'name="q r",w',
+    ]),
+    max_size=1,
+)  # fmt: skip
+
+
+@st.composite
+def repositories(draw: st.DrawFn) -> dict[str, str]:
+    """The files of a config repository: nested groups, packages, experiments, every position of `_self_`."""
+    defaults = draw(ROOT_DEFAULTS)
+    root = draw(st.fixed_dictionaries({"name": LEAVES, "root_k": SCALARS}, optional={"extra_k": LEAVES}))
+    macros = st.sampled_from(["${run_id}", "n-${seed}-${run_id}", "${HOME_X}", "${hydra:job.num}-${run_id}"])
+    launch = {"priority": 2, "args": draw(st.lists(macros, max_size=2))}
+    files = {"config": {"defaults": defaults, "seed": 0, "lr": 0.1, "pick": "k0", **root, "launch": launch}}
+    for name in ("model/a", "model/b"):
+        files[name] = _with_defaults(draw(GROUP_DEFAULTS), draw(GROUP_FILES))
+    for name in ("data/x", "data/y", "extra/sub/s", "model/base"):
+        files[name] = draw(GROUP_FILES)
+    files |= {"size/a_size": {"n": 1, "of": "${model.k0}"}, "size/b_size": {"n": 2}, "size/b_large": {"n": 3}}
+    files["experiment/e"] = _with_defaults(draw(EXPERIMENT_DEFAULTS), draw(GROUP_FILES) | {"seed": 9})
+    texts = {name: yaml.safe_dump(content, sort_keys=False) for name, content in files.items()}
+    texts["experiment/e"] = "# @package _global_\n" + texts["experiment/e"]
+    header = draw(st.sampled_from(["", "", "# @package other\n", "# @package _global_\n", "# @package data.deep\n"]))
+    texts["model/b"] = header + texts["model/b"]
+    return texts
+
+
+def _with_defaults(defaults: list[Any], content: dict[str, Any]) -> dict[str, Any]:
+    return {"defaults": defaults, **content} if defaults else content
 
 
 def write(folder: Path, files: dict[str, Any]) -> None:
     for name, content in files.items():
         path = folder / f"{name}.yaml"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(yaml.safe_dump(content, sort_keys=False))
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
 
 
 def composed(make: Any) -> Any:
-    """A point as something to compare: its config with every type, or that it is an error."""
+    """A point as something to compare: its config with every type, or the error that it is."""
     try:
         config, deferred = make()
-    except ComposeError:
-        return "error"
+    except ComposeError as error:
+        return str(error)
     return repr(config), sorted(deferred)
 
 
@@ -167,50 +194,34 @@ def assert_equal_to_hydra(folder: Path, config_name: str, overrides: list[str], 
     points = iter(grid)
     for combination in itertools.islice(grid.combinations(), limit):
         expected = composed(lambda strings=combination: plain_config(repository.compose(config_name, strings)))
-        try:
-            point = next(points)
-        except ComposeError:
-            assert expected == "error", combination
+        if isinstance(expected, str):
+            with pytest.raises(ComposeError) as error:
+                next(points)
+            assert str(error.value) == expected, combination
             return grid.routes["patched"]  # a grid ends with its first bad point
+        point = next(points)
         assert point.overrides == combination
         assert composed(lambda: (point.config, point.deferred)) == expected, combination  # noqa: B023 - called at once
     return grid.routes["patched"]
 
 
-@pytest.mark.timeout(300)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    files=st.fixed_dictionaries(
-        {"model/a": GROUP_FILES, "model/b": GROUP_FILES, "data/x": GROUP_FILES, "data/y": GROUP_FILES}
-    ),
-    root=st.dictionaries(st.sampled_from(["name", "extra"]), LEAVES),
-    launch=st.lists(
-        st.sampled_from(["${run_id}", "n-${seed}-${run_id}", "${HOME_X}", "${hydra:job.num}-${run_id}"]), max_size=2
-    ),
-    self_first=st.booleans(),
-    overrides=OVERRIDES,
-)
-@example(
-    files={"model/a": {"k0": "${seed}"}, "model/b": {}, "data/x": {}, "data/y": {}},
-    root={"name": "${model.k0}-${lr}"}, launch=["n-${seed}-${run_id}"], self_first=True,
-    overrides=["seed=1,2", "lr=0.1,1e-3"],
-)  # fmt: skip
-def test_every_point_of_a_generated_grid_equals_hydras(
-    files: dict[str, Any], root: dict[str, Any], launch: list[str], self_first: bool, overrides: list[str]
-) -> None:
-    defaults: list[Any] = [{"model": "a"}, {"data": "x"}, {"typed": "t"}]
-    defaults.insert(0 if self_first else len(defaults), "_self_")
-    primary = {
-        "defaults": defaults,
-        "seed": 0,
-        "lr": 0.1,
-        "pick": "k0",
-        **root,
-        "launch": {"priority": 2, "args": launch},
-    }
-    with tempfile.TemporaryDirectory() as name:
-        write(Path(name), {"config": primary, **files})
-        assert_equal_to_hydra(Path(name), "config", overrides)
+@pytest.mark.filterwarnings("ignore:.*Defaults list is missing")
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_every_point_of_a_generated_grid_equals_hydras(shard: int) -> None:
+    """5,000 grids in all, in shards so that they run side by side; SHARDS × CASES of them are different each run."""
+    patched = 0
+
+    @settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(files=repositories(), plain=PLAIN_OVERRIDES, odd=ODD_OVERRIDES)
+    def compare(files: dict[str, str], plain: list[str], odd: list[str]) -> None:
+        nonlocal patched
+        with tempfile.TemporaryDirectory() as name:
+            write(Path(name), files)
+            patched += assert_equal_to_hydra(Path(name), "config", [*plain, *odd], limit=4)
+
+    compare()
+    assert patched > CASES / 10, "too few points went the way that is tested here"
 
 
 @pytest.mark.parametrize(

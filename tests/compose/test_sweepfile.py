@@ -11,10 +11,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from launcher.compose import Grid, Repository
-from launcher.compose.sweepfile import FIELDS, SweepFile, override_value, read_sweep_file
+from launcher.compose import Block, Grid, Repository, Selection
+from launcher.compose.rules import ACCEPTED, Rule
+from launcher.compose.sweepfile import BLOCK_FIELDS, FIELDS, SweepFile, override_value, read_sweep_file
 from launcher.errors import UsageError
 
+SAMPLE = "expected {n: how many points, at least 1, seed: a whole number}"
 METRIC = "expected a name, or {name: …, goal: maximize|minimize}"
 KEYS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,4}", fullmatch=True).filter(
     lambda key: key.lower() not in ("true", "false", "null", "nan", "inf")
@@ -60,16 +62,32 @@ def test_every_field_arrives_and_the_grid_follows_the_fixed_overrides(tmp_path: 
         metric: {name: accuracy, goal: minimize}
         overrides: [experiment=digits, "+a='b c'"]
         grid: {model: [svm, mlp], lr: [0.1, 1], seed: range(3), one: 5, none: null, text: "1,2"}
+        zip: {depth: [1, 2], width: [8, 16]}
+        exclude: lr > 1
+        require: ["seed == 1", "'a' in model"]
+        repeat: {key: fold, values: 5}
+        sample: {n: 20, seed: 3}
+        order: shuffle
         queue: gpu
         priority: high
         """,
     )
     assert read_sweep_file(path) == SweepFile(
         name="digits",
-        overrides=(
-            "experiment=digits", "+a='b c'", "model=svm,mlp", "lr=0.1,1", "seed=range(3)", "one=5", "none=null",
-            "text=1,2",
+        blocks=(
+            Block(
+                (
+                    "experiment=digits", "+a='b c'", "model=svm,mlp", "lr=0.1,1", "seed=range(3)", "one=5", "none=null",
+                    "text=1,2", "depth=1,2", "width=8,16", "fold=range(5)",
+                ),
+                zips=(("depth", "width"),),
+                rules=(
+                    Rule.parse("exclude", "lr > 1"), Rule.parse("require", "seed == 1"),
+                    Rule.parse("require", "'a' in model"),
+                ),
+            ),
         ),
+        selection=Selection(sample=20, seed=3, shuffle=True),
         config_dir="conf",
         config_name="main",
         queue="gpu",
@@ -84,6 +102,35 @@ def test_a_sweep_is_named_after_its_file_and_everything_else_may_be_left_out(tmp
     assert read_sweep_file(written(tmp_path, "{}")) == SweepFile("mine")
 
 
+def test_blocks_hold_what_the_file_shares_and_then_their_own(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        """
+        overrides: [experiment=digits]
+        exclude: lr > 1
+        zip: [{a: [1, 2], b: [3, 4]}]
+        repeat: {key: seed, values: [7, 8]}
+        blocks:
+          - grid: {lr: [0.1, 1]}
+            require: seed > 0
+          - overrides: [model=mlp]
+            zip: [{c: [1], d: [2]}, {e: [3], f: [4]}]
+        """,
+    )
+    assert read_sweep_file(path).blocks == (
+        Block(
+            ("experiment=digits", "lr=0.1,1", "a=1,2", "b=3,4", "seed=7,8"),
+            zips=(("a", "b"),),
+            rules=(Rule.parse("exclude", "lr > 1"), Rule.parse("require", "seed > 0")),
+        ),
+        Block(
+            ("experiment=digits", "model=mlp", "a=1,2", "b=3,4", "c=1", "d=2", "e=3", "f=4", "seed=7,8"),
+            zips=(("a", "b"), ("c", "d"), ("e", "f")),
+            rules=(Rule.parse("exclude", "lr > 1"),),
+        ),
+    )
+
+
 def test_a_metric_may_be_just_its_name(tmp_path: Path) -> None:
     read = read_sweep_file(written(tmp_path, "metric: loss\n"))
     assert read == replace(SweepFile("mine"), metric="loss", goal="maximize")
@@ -96,7 +143,7 @@ def test_a_priority_is_a_number_or_a_name(tmp_path: Path, written_as: str, numbe
 
 def test_a_list_in_a_grid_is_one_value_and_text_in_a_list_is_no_syntax(tmp_path: Path) -> None:
     path = written(tmp_path, "grid: {hidden: [[8, 8], [16]], name: ['range(3)', 'a,b', \"it's\", svm, true, 'true']}\n")
-    hidden, name = map(parsed, read_sweep_file(path).overrides)
+    hidden, name = map(parsed, read_sweep_file(path).blocks[0].overrides)
     assert list(hidden.sweep_iterator()) == [[8, 8], [16]]
     assert [getattr(value, "text", value) for value in name.sweep_iterator()] == [
         "range(3)", "a,b", "it's", "svm", True, "true",
@@ -106,7 +153,7 @@ def test_a_list_in_a_grid_is_one_value_and_text_in_a_list_is_no_syntax(tmp_path:
 def test_a_sweep_file_spans_the_grid_that_it_shows(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("a: 0\nb: x\nc: []\n")
     file = read_sweep_file(written(tmp_path, "overrides: [a=1]\ngrid: {b: [p, 'q r'], c: [[1], [2, 3]]}\n"))
-    points = list(Grid.of(Repository(tmp_path), "config", file.overrides, multirun=True))
+    points = list(Grid.of_blocks(Repository(tmp_path), "config", file.blocks, multirun=True))
     assert [point.config for point in points] == [
         {"a": 1, "b": b, "c": c} for b in ("p", "q r") for c in ([1], [2, 3])
     ]  # fmt: skip
@@ -120,8 +167,7 @@ def test_a_sweep_file_spans_the_grid_that_it_shows(tmp_path: Path) -> None:
     [
         (
             "nme: x\n",
-            "field 'nme' is unknown; did you mean 'name'? known: config_dir, config_name, grid, metric, name, "
-            "overrides, priority, queue",
+            f"field 'nme' is unknown; did you mean 'name'? known: {', '.join(sorted(FIELDS))}",
         ),
         ("3: x\n", f"field 3 is unknown; known: {', '.join(sorted(FIELDS))}"),
         ("name: 3\n", "name is 3, expected a string"),
@@ -130,7 +176,6 @@ def test_a_sweep_file_spans_the_grid_that_it_shows(tmp_path: Path) -> None:
         ("queue: {a: 1}\n", "queue is {'a': 1}, expected a string"),
         ("overrides: a=1\n", "overrides is 'a=1', expected a list of override strings"),
         ("overrides: [a=1, {b: 2}]\n", "overrides is ['a=1', {'b': 2}], expected a list of override strings"),
-        ("overrides:\n", "overrides is None, expected a list of override strings"),
         (
             "priority: urgent\n",
             "priority 'urgent' is unknown; expected one of 0 (critical), 1 (high), 2 (medium), 3 (low)",
@@ -139,10 +184,32 @@ def test_a_sweep_file_spans_the_grid_that_it_shows(tmp_path: Path) -> None:
         ("metric: {goal: maximize}\n", f"metric is {{'goal': 'maximize'}}, {METRIC}"),
         ("metric: {name: a, x: 1}\n", f"metric is {{'name': 'a', 'x': 1}}, {METRIC}"),
         ("metric: {name: a, goal: up}\n", "metric.goal is 'up', expected one of maximize, minimize"),
-        ("grid: [a]\n", "grid is ['a'], expected a mapping of keys to lists of values (or to Hydra's sweep syntax)"),
+        ("grid: [a]\n", "grid is ['a'], expected a mapping of keys to lists of values (or to Hydra's syntax)"),
         ("grid: {a: []}\n", "grid.a has no value, so the grid is empty; give it at least one"),
         ("grid: {a: {b: 1}}\n", "grid.a is {'b': 1}, expected a list of values, or Hydra's sweep syntax as text"),
         ("grid: {1: [2]}\n", "grid key 1 is not a string; quote it"),
+        ("zip: [{a: [1]}, 3]\n", "zip is 3, expected a mapping of keys to lists of values (or to Hydra's syntax)"),
+        ("exclude: 3\n", "exclude is 3, expected a condition such as: model.name == 'svm' and lr > 0.1"),
+        ("require: [lr >]\n", f"require 'lr >' is no condition: invalid syntax; expected {ACCEPTED}"),
+        ("repeat: {key: seed}\n", "repeat is {'key': 'seed'}, expected {key: seed, values: …}"),
+        (
+            "repeat: {key: seed, values: 0}\n",
+            "repeat.values is 0, so the grid is empty; give it at least one value",
+        ),
+        (
+            "repeat: {key: seed, values: true}\n",
+            "repeat.values is True, expected a list, a count, or Hydra's sweep syntax as text",
+        ),
+        ("sample: {n: 0}\n", f"sample is {{'n': 0}}, {SAMPLE}"),
+        ("sample: 5\n", f"sample is 5, {SAMPLE}"),
+        ("sample: {n: 5, seed: x}\n", f"sample is {{'n': 5, 'seed': 'x'}}, {SAMPLE}"),
+        ("order: random\n", "order is 'random', expected one of grid, shuffle"),
+        ("blocks: []\n", f"blocks is [], expected a list of mappings with the fields {', '.join(BLOCK_FIELDS)}"),
+        (
+            "blocks: [{grid: {a: []}}]\n",
+            "block 1: grid.a has no value, so the grid is empty; give it at least one",
+        ),
+        ("blocks: [{}, {queue: x}]\n", f"block 2: field 'queue' is unknown; known: {', '.join(sorted(BLOCK_FIELDS))}"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_value_and_what_was_expected(tmp_path: Path, text: str, told: str) -> None:
@@ -162,8 +229,8 @@ def test_a_file_without_fields_is_told(tmp_path: Path, text: str, kind: str) -> 
     with pytest.raises(UsageError) as error:
         read_sweep_file(path)
     assert str(error.value) == (
-        f"sweep file {path} holds {kind}, expected fields: name, config_dir, config_name, metric, overrides, grid, "
-        "queue, priority"
+        f"sweep file {path} holds {kind}, expected fields: name, config_dir, config_name, metric, queue, priority, "
+        "overrides, grid, zip, exclude, require, repeat, blocks, sample, order"
     )
 
 

@@ -1,0 +1,158 @@
+"""Which grid a command line asks for: Hydra's own words, a sweep file, and the options that `plan` and `add` share."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from launcher.cli.common import json_option, store_option
+from launcher.compose import Block, Grid, Repository, Selection, import_resolvers
+from launcher.compose.rules import Rule
+from launcher.compose.sweepfile import ORDERS, SweepFile, read_sweep_file
+from launcher.errors import UsageError
+from launcher.item import Sweep
+from launcher.settings import Settings, load_settings
+from launcher.spec import LaunchArguments, parse_priority
+
+ASK_ABOVE = 10_000
+
+
+class HydraCommand(click.Command):
+    """A command whose arguments end at `--`; what follows is the entry point of the runs."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep what follows `--` aside; click would mix it with the overrides."""
+        if "--" in args:
+            place = args.index("--")
+            ctx.obj = args[place + 1 :]
+            if not ctx.obj:
+                ctx.fail("nothing follows --; expected the command to run, as in: -- python train.py")
+            args = args[:place]
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Show the entry point in the usage line."""
+        return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the command line asks for: the grid, the sweep it becomes, and the arguments that win over its config's."""
+
+    settings: Settings
+    grid: Grid
+    sweep: Sweep
+    overlay: LaunchArguments
+
+
+def grid_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that `plan` and `add` share."""
+    for option in reversed([
+        click.argument("words", nargs=-1, metavar="[SWEEP_FILE] [OVERRIDES]..."),
+        click.option("-m", "--multirun", is_flag=True, help="Overrides may hold several values: one run each."),
+        click.option("--config-dir", "-cd", metavar="DIR", help="The config repository (default: conf/)."),
+        click.option("--config-name", "-cn", metavar="NAME", help="Its primary config (default: config)."),
+        click.option("--sweep", metavar="NAME", help="The sweep's name (default: the sweep file's, or a new one)."),
+        click.option("--queue", "-q", metavar="QUEUE", help="The queue (default: the config's, or 'default')."),
+        click.option("--priority", "-p", metavar="PRIORITY", help="critical, high, medium or low; or 0 to 3."),
+        click.option("--zip", "zips", multiple=True, metavar="KEY,KEY…", help="Keys whose values advance together."),
+        click.option("--exclude", multiple=True, metavar="RULE", help="Drop points for which it holds: \"lr > 1\"."),
+        click.option("--require", multiple=True, metavar="RULE", help="Keep only the points for which this holds."),
+        click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Only N points, drawn before any rule."),
+        click.option("--sample-seed", type=int, metavar="SEED", help="Which N (default: 0); seeds a shuffle, too."),
+        click.option("--order", type=click.Choice(ORDERS), help="Hydra's order (default), or a reproducible shuffle."),
+        click.option("--resolvers", metavar="MODULE", help="Import this module, which registers OmegaConf resolvers."),
+        click.option("--strict", is_flag=True, help="Refuse ??? and leaves that only the running app can resolve."),
+        click.option("--verify", type=click.IntRange(min=0), default=0, metavar="N", help="Check N with Hydra."),
+        click.option("--yes", "-y", is_flag=True, help=f"Do not ask about more than {ASK_ABOVE:,} points."),
+        store_option,
+        json_option,
+    ]):  # fmt: skip
+        function = option(function)
+    return click.pass_context(function)
+
+
+def wanted(
+    entry_point: list[str] | None,
+    *,
+    words: Sequence[str],
+    config_dir: str | None,
+    config_name: str | None,
+    sweep: str | None,
+    queue: str | None,
+    priority: str | None,
+    yes: bool,
+    **terms: Any,
+) -> Wanted:
+    """What the words and options ask for. Raises LaunchError for what is wrong with them; asks about large grids."""
+    settings = load_settings()
+    path, overrides = _split(words)
+    file = read_sweep_file(path) if path else SweepFile(f"sweep-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(1)}")
+    folder = _config_dir(config_dir or file.config_dir, settings)
+    if module := terms["resolvers"] or settings.resolvers:
+        import_resolvers(module, settings.root)
+    name = sweep or file.name
+    overlay = LaunchArguments(
+        entry_point=entry_point,
+        queue_name=queue or file.queue,
+        sweep_id=name,
+        priority=parse_priority(priority) if priority is not None else file.priority,
+    )
+    grid = Grid.of_blocks(
+        Repository(folder),
+        config_name or file.config_name or settings.config_name or "config",
+        _blocks(file, overrides, terms),
+        multirun=terms["multirun"] or bool(path),
+        selection=_selection(file.selection, terms),
+        strict=terms["strict"],
+        verify=terms["verify"],
+    )
+    _confirm(len(grid), yes)
+    return Wanted(settings, grid, Sweep(name, file.metric, file.goal), overlay)
+
+
+def _blocks(file: SweepFile, overrides: Sequence[str], terms: dict[str, Any]) -> list[Block]:
+    """The file's blocks, each with what the command line adds to all of them."""
+    zips = tuple(tuple(key.strip() for key in keys.split(",")) for keys in terms["zips"])
+    rules = tuple(Rule.parse(kind, text) for kind in ("exclude", "require") for text in terms[kind])
+    return [
+        Block((*block.overrides, *overrides), (*block.zips, *zips), (*block.rules, *rules)) for block in file.blocks
+    ]
+
+
+def _selection(file: Selection, terms: dict[str, Any]) -> Selection:
+    given = {
+        "sample": terms["sample"],
+        "seed": terms["sample_seed"],
+        "shuffle": terms["order"] and terms["order"] == "shuffle",
+    }
+    return replace(file, **{name: value for name, value in given.items() if value is not None})
+
+
+def _split(words: Sequence[str]) -> tuple[Path | None, list[str]]:
+    files = [word for word in words if "=" not in word and word.endswith((".yaml", ".yml"))]
+    if len(files) > 1:
+        raise UsageError(f"several sweep files: {', '.join(files)}; give one, or add them one after another")
+    return (Path(files[0]) if files else None), [word for word in words if word not in files]
+
+
+def _config_dir(explicit: str | None, settings: Settings) -> Path:
+    """`explicit`, as seen from here, else the project's setting, as seen from its pyproject.toml, else its conf/."""
+    if explicit:
+        return Path(explicit)
+    return settings.root / (settings.config_dir or "conf")
+
+
+def _confirm(points: int, yes: bool) -> None:
+    if points <= ASK_ABOVE or yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(f"the grid has {points:,} points; add --yes if that is meant")
+    click.confirm(f"The grid has {points:,} points. Go on?", abort=True, err=True)
