@@ -31,7 +31,7 @@ run: $(VENV)/.run ## The main job: queue the digits sweep, run it, print its res
 	@launcher results digits
 
 test: $(VENV)/.test ## Every test (those that need a service skip without it)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 check: $(VENV)/.test ## Lint, types, layers
 	ruff check .

@@ -34,6 +34,13 @@ LAUNCH_NODE = "launch"
 SHOWN_CAUSES = 20
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "unknown"
+
+
 @dataclass(slots=True)
 class Dispatcher:
     """Makes specs for the queues of one store. A source is pinned once, so one sweep runs one version of its code.
@@ -44,7 +51,9 @@ class Dispatcher:
     queues: Mapping[str, QueueInfo]
     folder: str = "."
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    user: str = field(default_factory=_user)
     _pinned: dict[tuple[str, str | None], Source] = field(default_factory=dict)
+    _seen: dict[int, Any] = field(default_factory=dict)
 
     def spec(
         self, arguments: LaunchArguments, *, point: Point | None = None, args: list[str] | None = None
@@ -57,7 +66,7 @@ class Dispatcher:
         given = arguments.given()
         _raise(schema.problems(given, "launch_arguments"))
         queue = self._queue(given.get("queue_name") or DEFAULT_QUEUE)
-        document = construct(given, self.environ, _user())
+        document = construct(given, self.environ, self.user)
         document["resource"] = document["resource"] or queue.resource
         _refuse_later({**document, **document["docker"], **given})
         if point:
@@ -66,7 +75,9 @@ class Dispatcher:
             document["overrides"]["args"] = expand_arguments(
                 ["${overrides}"] if args is None else args, point.overrides
             )
-        _raise([*_source_problems(document), *schema.problems(document), *_runnable_problems(document)])
+        _raise(
+            [*_source_problems(document), *schema.problems(document, seen=self._seen), *_runnable_problems(document)]
+        )
         self._pin(document)
         priority = given.get("priority")
         if priority is not None and queue.prioritization == "DISABLED":
@@ -143,13 +154,6 @@ def _refuse_later(asked: Mapping[str, Any]) -> None:
     for name, what in LATER.items():
         if asked.get(name):
             raise NotYetError(f"{name}={asked[name]!r}: {what} are not in this version yet")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return "unknown"
 
 
 def _raise(problems: list[Problem]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,19 +18,23 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "schemas"
 LONGEST_SHOWN = 80
+LARGEST_SEEN = 5000
+ALWAYS_JSON = frozenset({type(None), bool, int})
 
 
-def problems(document: Any, schema: str = "launch_spec") -> list[Problem]:
+def problems(document: Any, schema: str = "launch_spec", seen: dict[int, Any] | None = None) -> list[Problem]:
     """Everything that is wrong with `document`, in the order of its keys; empty when it is right.
 
-    `schema` names a file of `launcher/schemas/`.
+    `schema` names a file of `launcher/schemas/`. `seen`, kept by a caller that checks many documents that share parts,
+    holds the parts found to be JSON: a shared part is looked through once. Such parts must not change in between.
 
     >>> overrides = {"entry_point": [3]}
     >>> spec = {"entity": "", "project": "", "docker": {}, "git": {}, "overrides": overrides, "resource": None}
     >>> print(problems(spec)[0])
     overrides.entry_point[0]: 3 is an integer, expected a string
     """
-    found = list(not_json(document))
+    found: list[Problem] = []
+    _not_json(document, (), found, {} if seen is None else seen)
     if found:
         return found  # a validator's verdict on what is not JSON means nothing
     if _fast(schema).is_valid(document):
@@ -40,27 +44,35 @@ def problems(document: Any, schema: str = "launch_spec") -> list[Problem]:
     return explained or [Problem(dotted([]), f"{_show(document)} does not match {schema}.json")]
 
 
-def not_json(value: Any, path: Sequence[str | int] = ()) -> Iterator[Problem]:
-    """What in `value` JSON cannot say: NaN and infinity, keys that are not strings, NUL in text, other types."""
-    if value is None or isinstance(value, bool | int):
-        return
+def _not_json(value: Any, path: tuple[str | int, ...], found: list[Problem], seen: dict[int, Any]) -> None:
+    """Add what in `value` JSON cannot say: NaN and infinity, keys that are not strings, NUL in text, other types."""
     if isinstance(value, str):
         if fault := _fault(value):
-            yield Problem(dotted(path), f"{_show(value)} holds {fault}")
+            found.append(Problem(dotted(path), f"{_show(value)} holds {fault}"))
     elif isinstance(value, float):
         if not math.isfinite(value):
-            yield Problem(dotted(path), f"{value} is not a JSON number; expected a finite one")
-    elif isinstance(value, dict):
-        for key, entry in value.items():
-            if not isinstance(key, str):
-                yield Problem(dotted((*path, str(key))), f"key {key!r} is {_kind(key)}; JSON keys are strings")
-            else:
-                yield from not_json(entry, (*path, key))
-    elif isinstance(value, list | tuple):
-        for index, entry in enumerate(value):
-            yield from not_json(entry, (*path, index))
-    else:
-        yield Problem(dotted(path), f"{_show(value)} is {_kind(value)}, expected a JSON value")
+            found.append(Problem(dotted(path), f"{value} is not a JSON number; expected a finite one"))
+    elif isinstance(value, dict | list | tuple):
+        if id(value) not in seen:
+            _not_json_within(value, path, found, seen)
+    elif not (value is None or isinstance(value, bool | int)):
+        found.append(Problem(dotted(path), f"{_show(value)} is {_kind(value)}, expected a JSON value"))
+
+
+def _not_json_within(value: Any, path: tuple[str | int, ...], found: list[Problem], seen: dict[int, Any]) -> None:
+    before = len(found)
+    for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(value, dict) and not isinstance(key, str):
+            problem = f"key {key!r} is {_kind(key)}; JSON keys are strings"
+            found.append(Problem(dotted((*path, str(key))), problem))
+            continue
+        kind = type(entry)  # most leaves are right, and a call for each would double the time
+        if not (kind in ALWAYS_JSON or (kind is float and math.isfinite(entry))):
+            _not_json(entry, (*path, key), found, seen)
+    if len(found) == before:
+        if len(seen) >= LARGEST_SEEN:
+            seen.clear()
+        seen[id(value)] = value  # kept alive, so that no other object gets its id
 
 
 def _fault(text: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from launcher import canonical
@@ -69,13 +69,13 @@ class LaunchArguments:
 
     def given(self) -> dict[str, Any]:
         """The arguments that were given; empty strings count as absent, as they do in W&B."""
-        values = ((f.name, getattr(self, f.name)) for f in fields(self))
+        values = ((name, getattr(self, name)) for name in self.__slots__)
         return {name: value for name, value in values if value is not None and value != "" and value is not False}
 
     @staticmethod
     def from_mapping(values: Mapping[str, Any], where: str = "launch") -> LaunchArguments:
         """The arguments that a mapping (the `launch` node of a config) names; UsageError for unknown names."""
-        known = [f.name for f in fields(LaunchArguments)]
+        known = LaunchArguments.__slots__
         unknown = [
             f"{where}.{key} is not an argument; {suggest(str(key), known)}" for key in values if key not in known
         ]

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LAUNCH_NODE = "launch"
 MISSING = "???"
+DEEPEST = 100
+"""Containers inside each other. A config that is nested deeper than this makes itself anew without an end."""
 WRITTEN = "_launcher_written"
 """Where a leaf whose macros were escaped keeps the text it had, for the case that it is deferred."""
 
@@ -100,9 +102,15 @@ def _leaf_by_leaf(config: DictConfig) -> tuple[dict[str, Any], tuple[str, ...]]:
     return plain, tuple(deferred)
 
 
-def convert_node(node: Node, path: tuple[Any, ...], deferred: list[str], problems: list[str]) -> Any:
-    """What OmegaConf.to_container(resolve=True) makes of `node`, except that a failing leaf does not end it."""
+def convert_node(
+    node: Node, path: tuple[Any, ...], deferred: list[str], problems: list[str], within: tuple[Node, ...] = ()
+) -> Any:
+    """What OmegaConf.to_container(resolve=True) makes of `node`, except that a failing leaf does not end it.
+
+    `within` holds the containers that are being converted: one that refers to itself has no end.
+    """
     from omegaconf import DictConfig, ListConfig
+    from omegaconf.base import Node
     from omegaconf.errors import OmegaConfBaseException
 
     try:
@@ -114,25 +122,24 @@ def convert_node(node: Node, path: tuple[Any, ...], deferred: list[str], problem
         deferred.append(_dotted(path))
         return node.__dict__.get(WRITTEN, node._value())
     assert resolved is not None
-    if not isinstance(resolved, DictConfig | ListConfig):
-        value = resolved._value()
+    if not isinstance(resolved, DictConfig | ListConfig) or resolved._is_none() or resolved._is_missing():
+        value = MISSING if resolved._is_missing() else resolved._value()
         if value == MISSING:
             deferred.append(_dotted(path))
         return value
-    if resolved._is_none():
+    if len(within) == DEEPEST or any(resolved is container for container in within):
+        problems.append(f"{_dotted(path)}: {node._value()!r}: the config refers to itself, without an end")
         return None
-    if resolved._is_missing():
-        deferred.append(_dotted(path))
-        return MISSING
+    inside = (*within, resolved)
+
+    def convert(key: Any) -> Any:
+        child = resolved._get_node(key)
+        assert isinstance(child, Node)
+        return convert_node(child, (*path, str(key)), deferred, problems, inside)
+
     if isinstance(resolved, DictConfig):
-        return {
-            key: convert_node(resolved._get_node(key), (*path, str(key)), deferred, problems)  # type: ignore[arg-type]
-            for key in resolved.keys()
-        }
-    return [
-        convert_node(resolved._get_node(index), (*path, str(index)), deferred, problems)  # type: ignore[arg-type]
-        for index in range(len(resolved))
-    ]
+        return {key: convert(key) for key in resolved.keys()}
+    return [convert(index) for index in range(len(resolved))]
 
 
 def _only_the_app_can_resolve(error: BaseException) -> bool:

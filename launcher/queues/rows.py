@@ -59,7 +59,7 @@ def ending(outcome: Outcome) -> dict[str, Any]:
 
 def item_of(row: Any) -> Item:
     """The item of a row of select_items (a mapping with `keys()`)."""
-    columns = set(row.keys()) - {"seq", "token", "base", "difference"}
+    columns = set(row.keys()) - {"seq", "token", "shape", "leaves"}
     values = {name: row[name] for name in columns}
     for name in ("point", "handle", "result"):
         values[name] = None if values[name] is None else canonical.decode(values[name])

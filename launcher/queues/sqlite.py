@@ -40,6 +40,7 @@ POLL_SECONDS = 0.02
 
 
 PAGE = 1000
+KEPT_SHAPES = 64
 
 
 class SqliteStore:
@@ -57,7 +58,7 @@ class SqliteStore:
         self._read_only = read_only
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
-        self._bases: dict[int, dict[str, Any]] = {}
+        self._shapes: dict[int, tuple[Any, ...]] = {}
         with self._reading():
             pass  # a file that cannot be used is found now, not at the first verb
 
@@ -96,15 +97,15 @@ class SqliteStore:
             popped = db.execute(_sql("pop_items"), {**wanted, "agent": agent, "now": time.time(), "limit": limit})
             seqs = canonical.encode([row["seq"] for row in popped.fetchall()])
             where = "seq IN (SELECT value FROM json_each(:seqs))"
-            return [self._lease(db, row) for row in db.execute(_sql("select_leases", where), {"seqs": seqs}).fetchall()]
+            leased = db.execute(_sql("select_leases", where), {"seqs": seqs}).fetchall()
+            return [self._lease(db, row) for row in leased]
 
     def held(self, agent: str) -> list[Lease]:
         """See `Store.held`."""
         where = "agent = :agent AND state IN ('leased', 'running')"
         with self._reading() as db:
-            return [
-                self._lease(db, row) for row in db.execute(_sql("select_leases", where), {"agent": agent}).fetchall()
-            ]
+            held = db.execute(_sql("select_leases", where), {"agent": agent}).fetchall()
+            return [self._lease(db, row) for row in held]
 
     def ack(self, started: Iterable[tuple[Lease, Mapping[str, Any], str]]) -> list[bool]:
         """See `Store.ack`."""
@@ -235,9 +236,9 @@ class SqliteStore:
         """See `Store.document`."""
         with self._reading() as db:
             row = db.execute(_sql("select_document"), {"id": item_id}).fetchone()
-        if row is None:
-            raise NotFoundError(f"no item {item_id!r} in {self.url}")
-        return unpack(canonical.decode(row["document"]), canonical.decode(row["difference"]))
+            if row is None:
+                raise NotFoundError(f"no item {item_id!r} in {self.url}")
+            return self._document(db, row)
 
     def events(self, item_id: str) -> list[Event]:
         """See `Store.events`."""
@@ -299,11 +300,18 @@ class SqliteStore:
                 raise
 
     def _lease(self, db: sqlite3.Connection, row: sqlite3.Row) -> Lease:
-        base = self._bases.get(row["base"])
-        if base is None:
-            base = canonical.decode(db.execute(_sql("select_base"), {"id": row["base"]}).fetchone()["document"])
-            self._bases[row["base"]] = base
-        return Lease(rows.item_of(row), row["token"], unpack(base, canonical.decode(row["difference"])))
+        return Lease(rows.item_of(row), row["token"], self._document(db, row))
+
+    def _document(self, db: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
+        """The document of a row with its shape and leaves; shapes are kept, for most items share one."""
+        shape = self._shapes.get(row["shape"])
+        if shape is None:
+            if len(self._shapes) == KEPT_SHAPES:
+                del self._shapes[next(iter(self._shapes))]
+            found = db.execute(_sql("select_shape"), {"id": row["shape"]}).fetchone()
+            shape = self._shapes[row["shape"]] = tuple(map(canonical.decode, found))
+        base, changed, gone = shape
+        return unpack(base, changed, gone, canonical.decode(row["leaves"]))
 
 
 def _sql(verb: str, where: str = "") -> str:

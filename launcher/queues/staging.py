@@ -37,8 +37,9 @@ def new_id() -> str:
 
 def gather(db: sqlite3.Connection, sweep: Sweep | None, specs: Iterable[LaunchSpec]) -> int:
     """Fill the temporary tables of this connection with the rows of `specs`; returns how many those are."""
-    for verb in ("stage_tables", "stage_base_table", "clear_staged_items", "clear_staged_bases"):
-        db.execute(_sql(verb))
+    for table in ("items", "bases", "shapes"):
+        db.execute(_sql(f"stage_{table}_table"))
+        db.execute(_sql(f"clear_staged_{table}"))
     db.execute("BEGIN")
     try:
         return _gather(db, sweep.name if sweep else None, specs)
@@ -51,20 +52,30 @@ def _gather(db: sqlite3.Connection, sweep: str | None, specs: Iterable[LaunchSpe
     batch: list[tuple[Any, ...]] = []
     gathered = 0
     for spec in specs:
-        base, difference, is_new = packer.pack(spec.document)
-        if is_new:
-            db.execute(_sql("stage_base"), (base, canonical.encode(spec.document)))
+        shape, leaves = packer.pack(spec.document)
         given = spec.document.get("run_id")
         batch.append((
             given or new_id(), bool(given), spec.queue_name, sweep, spec.priority, spec.document.get("name"),
-            base, canonical.encode(difference), canonical.encode(spec.point), spec.fingerprint(),
+            shape, canonical.encode(leaves), canonical.encode(spec.point), spec.fingerprint(),
         ))  # fmt: skip
         if len(batch) == BATCH:
-            db.executemany(_sql("stage_item"), batch)
-            gathered += len(batch)
+            gathered += _stage(db, packer, batch)
             batch.clear()
+    return gathered + _stage(db, packer, batch)
+
+
+def _stage(db: sqlite3.Connection, packer: Packer, batch: list[tuple[Any, ...]]) -> int:
+    bases, shapes = packer.take_new()
+    db.executemany(_sql("stage_base"), [(number, canonical.encode(document)) for number, document in bases])
+    db.executemany(
+        _sql("stage_shape"),
+        [
+            (number, shape.base, canonical.encode(shape.changed), canonical.encode(shape.gone))
+            for number, shape in shapes
+        ],
+    )
     db.executemany(_sql("stage_item"), batch)
-    return gathered + len(batch)
+    return len(batch)
 
 
 def copy(db: sqlite3.Connection, url: str, *, keep_present: bool) -> tuple[int, tuple[str, ...]]:
@@ -75,9 +86,9 @@ def copy(db: sqlite3.Connection, url: str, *, keep_present: bool) -> tuple[int, 
     if not keep_present:
         db.execute(_sql("drop_present"))
     _settle_ids(db, url)
-    offset = db.execute(_sql("select_base_offset")).fetchone()[0]
-    values = {"offset": offset, "now": time.time(), "max_attempts": MAX_ATTEMPTS}
-    for verb in ("copy_bases", "copy_items", "copy_counts"):
+    offsets = dict(db.execute(_sql("select_offsets")).fetchone())
+    values = {**offsets, "now": time.time(), "max_attempts": MAX_ATTEMPTS}
+    for verb in ("copy_bases", "copy_shapes", "copy_items", "copy_counts"):
         db.execute(_sql(verb), values)
     added = int(db.execute(_sql("count_staged")).fetchone()[0])
     return added, tuple(row[0] for row in db.execute(_sql("select_staged_ids"))) if added <= SHOWN_IDS else ()

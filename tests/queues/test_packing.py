@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from launcher import canonical
-from launcher.queues.packing import BASES, LARGEST, Packer, unpack
+from launcher.queues.packing import BASES, LARGEST, Packer, Shape, unpack
 
 VALUES = st.recursive(
     st.sampled_from([None, True, False, 0, 1, 0.0, -0.0, 1.0, "", "a", "1", 2**70])
@@ -33,17 +33,18 @@ def stored(value: Any) -> Any:
 
 
 def unpacked(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Pack, store and unpack, as a store does; a base is stored when the packer says so."""
+    """Pack, store and unpack, as a store does; bases and shapes are stored when the packer hands them out."""
     packer = Packer()
     bases: dict[int, dict[str, Any]] = {}
+    shapes: dict[int, Shape] = {}
     results = []
     for document in documents:
-        number, changes, new = packer.pack(document)
-        assert new == (number not in bases)
-        if new:
-            assert changes == []
-            bases[number] = stored(document)
-        results.append(unpack(bases[number], stored(changes)))
+        number, leaves = packer.pack(document)
+        new_bases, new_shapes = packer.take_new()
+        bases |= {number: stored(base) for number, base in new_bases}
+        shapes |= dict(new_shapes)
+        shape = shapes[number]
+        results.append(unpack(bases[shape.base], stored(shape.changed), stored(shape.gone), stored(leaves)))
     return results
 
 
@@ -73,54 +74,64 @@ def test_neither_packing_nor_unpacking_changes_what_it_was_given(first: dict[str
     before = copy.deepcopy([first, second])
     packer = Packer()
     packer.pack(first)
-    _, changes, new = packer.pack(second)
-    if not new:
-        kept = copy.deepcopy(changes)
-        unpack(first, changes)
-        assert changes == kept
+    number, leaves = packer.pack(second)
+    shape = dict(packer.take_new()[1])[number]
+    if shape.base == 0:
+        kept = copy.deepcopy(leaves)
+        unpack(first, shape.changed, shape.gone, leaves)
+        assert leaves == kept
     assert [first, second] == before
 
 
 def test_a_document_of_a_known_base_costs_only_its_differences() -> None:
     packer = Packer()
     base = {"seed": 0, "model": {"name": "svm", "args": [1, 2]}, "old": 1}
-    assert packer.pack(base) == (0, [], True)
-    assert packer.pack({"seed": 1, "model": {"name": "svm", "args": [1, 3]}}) == (
-        0,
-        [[["seed"], 1], [["model", "args"], [1, 3]], [["old"]]],
-        False,
-    )
+    assert packer.pack(base) == (0, [])
+    number, leaves = packer.pack({"seed": 1, "model": {"name": "svm", "args": [1, 3]}})
+    shape = dict(packer.take_new()[1])[number]
+    assert shape == Shape(0, (("model", "args"), ("seed",)), (("old",),))
+    assert leaves == [[1, 3], 1]
 
 
-@pytest.mark.parametrize(("changed", "new"), [(LARGEST, False), (LARGEST + 1, True)])
-def test_a_document_that_differs_in_more_places_than_allowed_becomes_a_base(changed: int, new: bool) -> None:
+def test_the_documents_of_a_grid_share_one_shape_though_some_values_equal_the_bases() -> None:
     packer = Packer()
-    packer.pack({f"k{number}": 0 for number in range(200)})
-    number, _, made = packer.pack({f"k{number}": int(number < changed) for number in range(200)})
-    assert (number, made) == (int(new), new)
+    grid = [{"seed": seed, "lr": lr, "name": f"{seed}-{lr}"} for seed in range(20) for lr in (0.1, 0.2)]
+    numbers = [packer.pack(document)[0] for document in grid]
+    bases, shapes = packer.take_new()
+    assert (len(bases), len(shapes)) == (1, 3)  # nothing differs; lr and name; all three
+    assert numbers[2:] == [2] * (len(grid) - 2)
+    assert unpacked(grid) == grid
 
 
-@pytest.mark.parametrize(("removed", "new"), [(LARGEST, False), (LARGEST + 1, True)])
-def test_a_document_that_lacks_more_keys_than_allowed_becomes_a_base(removed: int, new: bool) -> None:
+def bases_made(documents: Sequence[dict[str, Any]]) -> int:
     packer = Packer()
-    packer.pack({f"k{number}": 0 for number in range(200)})
-    assert packer.pack({f"k{number}": 0 for number in range(removed, 200)})[2] is new
+    for document in documents:
+        packer.pack(document)
+    return len(packer.take_new()[0])
+
+
+@pytest.mark.parametrize(("changed", "made"), [(LARGEST, 1), (LARGEST + 1, 2)])
+def test_a_document_that_differs_in_more_places_than_allowed_becomes_a_base(changed: int, made: int) -> None:
+    first = {f"k{number}": 0 for number in range(200)}
+    assert bases_made([first, {f"k{number}": int(number < changed) for number in range(200)}]) == made
+
+
+@pytest.mark.parametrize(("removed", "made"), [(LARGEST, 1), (LARGEST + 1, 2)])
+def test_a_document_that_lacks_more_keys_than_allowed_becomes_a_base(removed: int, made: int) -> None:
+    first = {f"k{number}": 0 for number in range(200)}
+    assert bases_made([first, {f"k{number}": 0 for number in range(removed, 200)}]) == made
 
 
 def test_group_choices_that_alternate_make_one_base_each_as_long_as_they_are_few() -> None:
     def document(group: int, seed: int) -> dict[str, Any]:
         return {"seed": seed, **{f"g{group}_{number}": number for number in range(LARGEST)}}
 
-    rounds = [(group, seed) for seed in range(3) for group in range(BASES)]
-    packer = Packer()
-    packed = [packer.pack(document(*pair)) for pair in rounds]
-    assert sum(new for _, _, new in packed) == BASES
-    assert all(number == group for (group, _), (number, _, _) in zip(rounds, packed, strict=True))
-    assert unpacked([document(*pair) for pair in rounds]) == [document(*pair) for pair in rounds]
+    rounds = [document(group, seed) for seed in range(3) for group in range(BASES)]
+    assert bases_made(rounds) == BASES
+    assert unpacked(rounds) == rounds
 
 
-def test_a_base_that_was_given_up_is_not_used_again_and_numbers_are_not_reused() -> None:
+def test_a_base_that_was_given_up_is_not_used_again() -> None:
     documents = [{f"g{group}_{number}": 0 for number in range(LARGEST)} for group in range(BASES + 1)]
-    packer = Packer()
-    numbers = [packer.pack(document)[0] for document in [*documents, documents[0]]]
-    assert numbers == list(range(BASES + 2))
+    assert bases_made([*documents, documents[0]]) == BASES + 2
+    assert unpacked([*documents, documents[0]]) == [*documents, documents[0]]

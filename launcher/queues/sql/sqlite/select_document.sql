@@ -1,1 +1,1 @@
-SELECT bases.document, items.difference FROM items JOIN bases ON bases.id = items.base WHERE items.id = :id
+SELECT shape, leaves FROM items WHERE id = :id

@@ -1,2 +1,2 @@
-INSERT INTO staged_items (id, given, queue, sweep, priority, name, base, difference, point, fingerprint)
+INSERT INTO staged_items (id, given, queue, sweep, priority, name, shape, leaves, point, fingerprint)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

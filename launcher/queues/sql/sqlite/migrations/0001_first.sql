@@ -20,10 +20,18 @@ CREATE TABLE sweeps (
     created_at REAL NOT NULL
 ) STRICT;
 
--- What the specs of a push share: an item's document is a base and the item's difference to it.
+-- What the specs of a push share. An item's document is a base with other values at the paths of a shape: bases hold
+-- documents, shapes the paths that are changed or gone, items the values at the changed ones.
 CREATE TABLE bases (
     id INTEGER PRIMARY KEY,
     document TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE shapes (
+    id INTEGER PRIMARY KEY,
+    base INTEGER NOT NULL REFERENCES bases (id),
+    changed TEXT NOT NULL,
+    gone TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE items (
@@ -35,8 +43,8 @@ CREATE TABLE items (
         CHECK (state IN ('pending', 'leased', 'running', 'finished', 'failed', 'cancelled')),
     priority INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 3),
     name TEXT,
-    base INTEGER NOT NULL REFERENCES bases (id),
-    difference TEXT NOT NULL,
+    shape INTEGER NOT NULL REFERENCES shapes (id),
+    leaves TEXT NOT NULL,
     point TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
     attempt INTEGER NOT NULL DEFAULT 0,

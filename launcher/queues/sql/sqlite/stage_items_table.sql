@@ -8,8 +8,8 @@ CREATE TEMP TABLE IF NOT EXISTS staged_items (
     sweep TEXT,
     priority INTEGER NOT NULL,
     name TEXT,
-    base INTEGER NOT NULL,
-    difference TEXT NOT NULL,
+    shape INTEGER NOT NULL,
+    leaves TEXT NOT NULL,
     point TEXT NOT NULL,
     fingerprint TEXT NOT NULL
 )

@@ -1,1 +1,0 @@
-SELECT document FROM bases WHERE id = :id

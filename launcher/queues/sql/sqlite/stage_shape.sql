@@ -1,0 +1,1 @@
+INSERT INTO staged_shapes (number, base, changed, gone) VALUES (?, ?, ?, ?)
