@@ -18,26 +18,28 @@ OPTIONS = sorted(path for path in CONF.rglob("*.yaml") if path.parent != CONF)
 SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
 
 
-def specs(config_name: str, overrides: list[str], *, multirun: bool) -> int:
+def specs(grid: Grid) -> int:
     dispatcher = Dispatcher({"default": QueueInfo("default", "local-process")}, str(REPOSITORY))
-    grid = Grid.of(Repository(CONF), config_name, overrides, multirun=multirun)
     return sum(1 for _ in dispatcher.specs(grid, LaunchArguments()))
 
 
 @pytest.mark.parametrize("path", OPTIONS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_option_of_conf_composes_and_validates(path: Path) -> None:
-    assert specs("config", [f"{path.parent.name}={path.stem}"], multirun=False) == 1
+    assert specs(Grid.of(Repository(CONF), "config", [f"{path.parent.name}={path.stem}"], multirun=False)) == 1
 
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_primary_config_composes_and_validates(path: Path) -> None:
-    assert specs(path.stem, [], multirun=False) == 1
+    assert specs(Grid.of(Repository(CONF), path.stem, [], multirun=False)) == 1
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_sweep_file_composes_and_validates(path: Path) -> None:
     sweep = read_sweep_file(path)
-    assert specs(sweep.config_name or "config", list(sweep.blocks[0].overrides), multirun=True) >= 6
+    grid = Grid.of_blocks(
+        Repository(CONF), sweep.config_name or "config", sweep.blocks, multirun=True, selection=sweep.selection
+    )
+    assert 6 <= specs(grid) == len(grid) - grid.removed.total()
 
 
 def test_the_digits_sweep_is_large_enough_to_be_one() -> None:

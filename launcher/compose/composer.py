@@ -45,6 +45,9 @@ class Composer:
     def compose(self, combination: Combination) -> Composed:
         """The point of a combination. Raises ComposeError, Hydra's own, where there is none."""
         strings, values = combination
+        if not self._swept:
+            self.routes["composed by Hydra: nothing that varies is a plain value"] += 1
+            return self.by_hydra(strings)
         choice = tuple([strings[place] for place in self._fixed])
         plan = self._plans.get(choice)
         if plan is None:

@@ -8,8 +8,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
 
-from tests.bench.measure import BENCHES, Measured
+from tests.bench.composing import compose, end_to_end
+from tests.bench.measure import Measured, agent, cold_start, pickup, push
+
+BENCHES: dict[str, Callable[[], Iterator[Measured]]] = {
+    "cold_start": cold_start, "push": push, "agent": agent, "pickup": pickup, "compose": compose,
+    "end_to_end": end_to_end,
+}  # fmt: skip
 
 
 def main() -> None:

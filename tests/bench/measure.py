@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import statistics
 import subprocess
@@ -187,44 +186,3 @@ def pickup() -> Iterator[Measured]:
         store.close()
     p95 = sorted(waits)[94]
     yield Measured("pickup by an idle agent, p95", p95, None, f"{p95 * 1000:.0f} ms", "≤ 50 ms", p95 <= 0.05)
-
-
-def compose() -> Iterator[Measured]:
-    """Points of the bench config per second, against `hydra.compose`."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-
-    from launcher import compose_grid
-
-    conf = CHECKOUT.parent / "shared/bench-config/conf"
-    if not conf.is_dir():
-        return
-    grid = ["seed=range(5000)", "lr=0.1,0.01"]
-
-    def ours() -> float:
-        began = time.perf_counter()
-        count = sum(1 for _ in compose_grid(config_dir=conf, config_name="config", overrides=grid))
-        return (time.perf_counter() - began) / count
-
-    def peer() -> float:
-        with initialize_config_dir(str(conf), version_base=None):
-            began = time.perf_counter()
-            for seed in range(5):
-                hydra_compose("config", [f"seed={seed}", "lr=0.1"])
-            return (time.perf_counter() - began) / 5
-
-    ours_s, peer_s = in_turn(ours, peer, rounds=3)
-    yield Measured(
-        "compose, a point",
-        ours_s,
-        peer_s,
-        f"{peer_s / ours_s:.1f}× hydra.compose",
-        "≥ 1,000×",
-        peer_s >= 1000 * ours_s,
-    )
-
-
-BENCHES: dict[str, Callable[[], Iterator[Measured]]] = {
-    "cold_start": cold_start, "push": push, "agent": agent, "pickup": pickup, "compose": compose,
-}  # fmt: skip
-assert shutil.which("xargs"), "the agent's peer, xargs, is not installed"

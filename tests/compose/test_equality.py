@@ -224,6 +224,9 @@ def test_every_point_of_a_generated_grid_equals_hydras(shard: int) -> None:
     assert patched > CASES / 10, "too few points went the way that is tested here"
 
 
+LIGHTNING = ("config-repos/lightning-hydra-template", "train")
+
+
 @pytest.mark.parametrize(
     ("repository", "config_name", "overrides", "patched"),
     [
@@ -237,11 +240,19 @@ def test_every_point_of_a_generated_grid_equals_hydras(shard: int) -> None:
             ["critic=megatron_critic,dp_critic", "actor_rollout_ref.rollout.n=1,2"],
             None,
         ),
+        (*LIGHTNING, ["seed=1,2", "model.optimizer.lr=0.1,1e-3", "data.batch_size=32,64"], 8),
+        (*LIGHTNING, ["experiment=example", "trainer.max_epochs=1,2", "model.net.lin1_size=range(8,10)"], 4),
+        (*LIGHTNING, ["trainer=cpu,ddp", "logger=csv,null", "callbacks=default,none"], 0),
+        (*LIGHTNING, ["debug=default,limit", "+trainer.gradient_clip_val=0.5,1", "tags=[a],[a,b]"], 0),
+        (*LIGHTNING, ["model.compile=true,false", "~model.scheduler", "task_name=a,'b c'"], 4),
+        ("config-repos/drqv2", "config", ["task@_global_=walker_walk,humanoid_run", "seed=1,2"], 4),
+        ("config-repos/drqv2", "config", ["agent.lr=1e-4,1e-3", "feature_dim=50,100", "batch_size=range(2)"], 8),
     ],
 )
 def test_real_repositories_equal_hydra(
-    repository: str, config_name: str, overrides: list[str], patched: int | None
+    repository: str, config_name: str, overrides: list[str], patched: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PROJECT_ROOT", "/project")
     folder = SHARED / repository
     needs("config-repos", folder.is_dir(), f"{folder.relative_to(REPOSITORY.parent)} is not beside the checkout")
     count = assert_equal_to_hydra(folder, config_name, overrides)
