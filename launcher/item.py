@@ -166,7 +166,12 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class QueueInfo:
-    """A queue: which resource its runs use, its default `resource_args`, and whether agents may take from it."""
+    """A queue: which resource its runs use, and what it makes of the specs that are added to it.
+
+    `resource_args`: the default arguments of its resource, in which any value may hold `{{variables}}`; `variables`: a
+    JSON Schema for each of them. `max_running`: how many of its items may be held at a time, over all agents, None for
+    any number. `allow_overrides`: whether a spec may bring `resource_args` of its own. `links`: names to addresses.
+    """
 
     name: str
     resource: str
@@ -174,6 +179,11 @@ class QueueInfo:
     paused: bool = False
     entity: str = ""
     resource_args: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    max_running: int | None = None
+    allow_overrides: bool = True
+    links: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
     created_at: float = 0.0
 
 

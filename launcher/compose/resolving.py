@@ -117,7 +117,8 @@ def convert_node(
         resolved = node._dereference_node()
     except OmegaConfBaseException as error:
         if not _only_the_app_can_resolve(error):
-            reason = str(error).splitlines()[0]
+            endless = "maximum recursion depth exceeded" in str(error)
+            reason = "it refers to itself, without an end" if endless else str(error).splitlines()[0]
             problems.append(f"{_dotted(path)}: {node._value()!r}: {reason}")
         deferred.append(_dotted(path))
         return node.__dict__.get(WRITTEN, node._value())

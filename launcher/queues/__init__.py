@@ -82,6 +82,12 @@ class Store(Protocol):
     def retry(self, which: ItemFilter, actor: str) -> int:
         """Failed or cancelled items wait again, with one more attempt; returns how many."""
 
+    def set_priority(self, which: ItemFilter, priority: int) -> int:
+        """Change the priority of waiting items, except on queues without prioritization; returns how many."""
+
+    def delete(self, which: ItemFilter) -> int:
+        """Forget items that no agent holds, their events included; returns how many."""
+
     def items(self, which: ItemFilter) -> Iterator[Item]:
         """The items that a filter selects, oldest first."""
 
@@ -105,6 +111,15 @@ class Store(Protocol):
 
     def create_queue(self, queue: QueueInfo) -> None:
         """Add a queue; StoreError if there is one of that name."""
+
+    def update_queue(self, queue: QueueInfo) -> None:
+        """Give the queue of that name other settings (all but `paused`); NotFoundError if there is none."""
+
+    def pause_queue(self, name: str, *, paused: bool) -> None:
+        """Let agents take nothing from a queue, or let them again; NotFoundError if there is none."""
+
+    def delete_queue(self, name: str) -> None:
+        """Delete a queue; StoreError while it has items that have not ended, NotFoundError if there is none."""
 
     def wait(self, wake: threading.Event, timeout: float) -> None:
         """Return when another process has changed the store, when `wake` is set, or after `timeout` seconds."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from launcher import canonical
-from launcher.item import Cancelled, Failed, Finished, Item, ItemFilter, Lost, Outcome, Preempted, RunState
+from launcher.item import Cancelled, Failed, Finished, Item, ItemFilter, Lost, Outcome, Preempted, QueueInfo, RunState
 
 
 def where(which: ItemFilter) -> tuple[str, dict[str, Any]]:
@@ -55,6 +56,19 @@ def ending(outcome: Outcome) -> dict[str, Any]:
             row |= {"state": RunState.PENDING.value, "stage": "lost", "reason": reason, "again": True}
     row["result"] = None if row["result"] is None else canonical.encode(row["result"])
     return row
+
+
+def queue_row(queue: QueueInfo) -> dict[str, Any]:
+    """The columns of a queue."""
+    row = asdict(queue)
+    return row | {name: canonical.encode(row[name]) for name in ("resource_args", "variables", "links")}
+
+
+def queue_of(row: Any) -> QueueInfo:
+    """The queue of a row of select_queues."""
+    values = {name: row[name] for name in row.keys()}
+    values |= {name: canonical.decode(row[name]) for name in ("resource_args", "variables", "links")}
+    return QueueInfo(**values | {"paused": bool(row["paused"]), "allow_overrides": bool(row["allow_overrides"])})
 
 
 def item_of(row: Any) -> Item:

@@ -4,17 +4,15 @@ The default store; everything it knows about SQL lies in sql/sqlite/, one statem
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher import canonical
 from launcher.errors import NotFoundError, StoreError, suggest
 from launcher.item import (
+    TERMINAL,
     AgentInfo,
     Count,
     Event,
@@ -30,43 +28,21 @@ from launcher.item import (
 from launcher.queues import LEASE_SECONDS, rows, staging
 from launcher.queues.packing import unpack
 from launcher.queues.sql import statement
-from launcher.queues.sqlite_file import connect
+from launcher.queues.sqlite_file import SqliteFile
 
 if TYPE_CHECKING:
     from launcher.spec import LaunchSpec
-
-POLL_SECONDS = 0.02
-"""How often an idle agent looks whether another process changed the file: 50 µs of work each time."""
-
 
 PAGE = 1000
 KEPT_SHAPES = 64
 
 
-class SqliteStore:
-    """A store in the file that `sqlite:///PATH` names; see `launcher.queues.Store` for its verbs.
-
-    Each thread has its own connection. All errors of the file come out as StoreError.
-    """
+class SqliteStore(SqliteFile):
+    """A store in the file that `sqlite:///PATH` names; see `launcher.queues.Store` for its verbs."""
 
     def __init__(self, url: str, *, read_only: bool = False) -> None:
-        path = url.removeprefix("sqlite:///")
-        if not path:
-            raise StoreError(f"store {url!r} names no file; expected sqlite:///PATH")
-        self.url = url
-        self.path = Path(path).expanduser().absolute()
-        self._read_only = read_only
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
+        super().__init__(url, read_only=read_only)
         self._shapes: dict[int, tuple[Any, ...]] = {}
-        with self._reading():
-            pass  # a file that cannot be used is found now, not at the first verb
-
-    def close(self) -> None:
-        """Close the connections of all threads."""
-        while self._connections:
-            self._connections.pop().close()
-        self._local = threading.local()
 
     # -- adding ---------------------------------------------------------------------------------------------------
 
@@ -180,19 +156,6 @@ class SqliteStore:
             found = [dict(row) for row in db.execute(_sql("select_agents"))]
         return [AgentInfo(**row | {"queues": tuple(canonical.decode(row["queues"]))}) for row in found]
 
-    def wait(self, wake: threading.Event, timeout: float) -> None:
-        """See `Store.wait`: SQLite counts the commits of other connections, and asking for the count is cheap."""
-        deadline = time.monotonic() + timeout
-        while True:
-            with self._reading() as db:
-                version = db.execute("PRAGMA data_version").fetchone()[0]
-            if version != getattr(self._local, "seen", None):
-                self._local.seen = version
-                return
-            left = deadline - time.monotonic()
-            if left <= 0 or wake.wait(min(POLL_SECONDS, left)):
-                return
-
     # -- people's verbs -------------------------------------------------------------------------------------------
 
     def cancel(self, which: ItemFilter, actor: str) -> tuple[int, int]:
@@ -208,6 +171,18 @@ class SqliteStore:
         where, values = rows.where(which)
         with self._writing() as db:
             return db.execute(_sql("retry_items", where), values | {"actor": actor, "now": time.time()}).rowcount
+
+    def set_priority(self, which: ItemFilter, priority: int) -> int:
+        """See `Store.set_priority`."""
+        where, values = rows.where(which)
+        with self._writing() as db:
+            return db.execute(_sql("set_priority", where), values | {"priority": priority}).rowcount
+
+    def delete(self, which: ItemFilter) -> int:
+        """See `Store.delete`."""
+        where, values = rows.where(which)
+        with self._writing() as db:
+            return db.execute(_sql("delete_items", where), values).rowcount
 
     def items(self, which: ItemFilter) -> Iterator[Item]:
         """See `Store.items`."""
@@ -257,47 +232,42 @@ class SqliteStore:
         with self._reading() as db:
             return [Sweep(**dict(row)) for row in db.execute(_sql("select_sweeps"))]
 
+    # -- queues ---------------------------------------------------------------------------------------------------
+
     def queues(self) -> list[QueueInfo]:
         """See `Store.queues`."""
         with self._reading() as db:
-            found = [dict(row) for row in db.execute(_sql("select_queues"))]
-        changed = (
-            {"paused": bool(row["paused"]), "resource_args": canonical.decode(row["resource_args"])} for row in found
-        )
-        return [QueueInfo(**row | change) for row, change in zip(found, changed, strict=True)]
+            return [rows.queue_of(row) for row in db.execute(_sql("select_queues"))]
 
     def create_queue(self, queue: QueueInfo) -> None:
         """See `Store.create_queue`."""
-        row = asdict(queue) | {"resource_args": canonical.encode(queue.resource_args), "created_at": time.time()}
         with self._writing() as db:
-            if any(known.name == queue.name for known in self.queues()):
+            if not db.execute(_sql("insert_queue"), rows.queue_row(queue) | {"now": time.time()}).rowcount:
                 raise StoreError(f"queue {queue.name!r} exists already in {self.url}; choose another name")
-            db.execute(_sql("insert_queue"), row)
 
-    # -- the file -------------------------------------------------------------------------------------------------
+    def update_queue(self, queue: QueueInfo) -> None:
+        """See `Store.update_queue`."""
+        self._change_queue("update_queue", queue.name, rows.queue_row(queue))
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        try:
-            db = getattr(self._local, "db", None)
-            if db is None:
-                db = self._local.db = connect(self.path, read_only=self._read_only)
-                self._connections.append(db)
-            yield db
-        except sqlite3.Error as error:
-            raise StoreError(f"store {self.url}: {error}") from error
+    def pause_queue(self, name: str, *, paused: bool) -> None:
+        """See `Store.pause_queue`."""
+        self._change_queue("pause_queue", name, {"paused": paused})
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._reading() as db:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
+    def delete_queue(self, name: str) -> None:
+        """See `Store.delete_queue`."""
+        left = [count for count in self.counts() if count.queue == name and count.state not in TERMINAL]
+        if left:
+            told = ", ".join(f"{count.number} {count.state.value}" for count in left)
+            raise StoreError(f"queue {name!r} still has items ({told}); cancel them first, or wait for them")
+        self._change_queue("delete_queue", name, {"now": time.time()})
+
+    def _change_queue(self, verb: str, name: str, values: Mapping[str, Any]) -> None:
+        with self._writing() as db:
+            if not db.execute(_sql(verb), {**values, "name": name}).rowcount:
+                known = suggest(name, [queue.name for queue in self.queues()])
+                raise NotFoundError(f"no queue named {name!r} in {self.url}; {known}")
+
+    # -- documents ------------------------------------------------------------------------------------------------
 
     def _lease(self, db: sqlite3.Connection, row: sqlite3.Row) -> Lease:
         return Lease(rows.item_of(row), row["token"], self._document(db, row))

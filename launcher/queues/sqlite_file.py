@@ -1,11 +1,13 @@
-"""Opening a store's SQLite file: is it ours, is it of our version, can it be written; forward migration. Called once a
-thread by the SQLite store."""
+"""A store's SQLite file: is it ours, is it of our version, can it be written; forward migration; and the connections of
+its threads, with their transactions. The SQLite store is one of these that knows the verbs."""
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from launcher.errors import StoreError
@@ -13,6 +15,66 @@ from launcher.queues.sql import migrations
 
 APPLICATION_ID = 0x6C61756E  # "laun", in the header of every store's file
 BUSY_SECONDS = 60.0
+POLL_SECONDS = 0.02
+"""How often an idle agent looks whether another process changed the file: 50 µs of work each time."""
+
+
+class SqliteFile:
+    """The file that `sqlite:///PATH` names. Each thread has its own connection; errors come out as StoreError."""
+
+    def __init__(self, url: str, *, read_only: bool = False) -> None:
+        path = url.removeprefix("sqlite:///")
+        if not path:
+            raise StoreError(f"store {url!r} names no file; expected sqlite:///PATH")
+        self.url = url
+        self.path = Path(path).expanduser().absolute()
+        self._read_only = read_only
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        with self._reading():
+            pass  # a file that cannot be used is found now, not at the first verb
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        while self._connections:
+            self._connections.pop().close()
+        self._local = threading.local()
+
+    def wait(self, wake: threading.Event, timeout: float) -> None:
+        """See `Store.wait`: SQLite counts the commits of other connections, and asking for the count is cheap."""
+        deadline = time.monotonic() + timeout
+        while True:
+            with self._reading() as db:
+                version = db.execute("PRAGMA data_version").fetchone()[0]
+            if version != getattr(self._local, "seen", None):
+                self._local.seen = version
+                return
+            left = deadline - time.monotonic()
+            if left <= 0 or wake.wait(min(POLL_SECONDS, left)):
+                return
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        try:
+            db = getattr(self._local, "db", None)
+            if db is None:
+                db = self._local.db = connect(self.path, read_only=self._read_only)
+                self._connections.append(db)
+            yield db
+        except sqlite3.Error as error:
+            raise StoreError(f"store {self.url}: {error}") from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._reading() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:

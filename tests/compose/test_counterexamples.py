@@ -51,6 +51,12 @@ def test_it_equals_hydra_now(tmp_path: Path, name: str) -> None:
     assert assert_equal_to_hydra(tmp_path, "config", overrides) == patched
 
 
+def test_a_leaf_that_selects_itself_is_told_as_such(tmp_path: Path) -> None:
+    write(tmp_path, {"config": "seed: 0\na: ${oc.select:a,7}\n"})
+    with pytest.raises(ComposeError, match=r"a: '\$\{oc.select:a,7\}': it refers to itself, without an end$"):
+        list(Grid.of(Repository(tmp_path), "config", ["seed=1,2"], multirun=True))
+
+
 def test_a_config_that_refers_to_itself_ends_at_once(tmp_path: Path) -> None:
     write(tmp_path, {"config": "seed: 0\na: {x: '${b}', y: '${b}'}\nb: {x: '${a}', y: '${a}'}\n"})
     with pytest.raises(ComposeError) as error:

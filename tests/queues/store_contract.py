@@ -459,11 +459,15 @@ class StoreContract:
 
     def test_a_created_queue_keeps_all_that_it_was_given(self, store: Store, open_again: OpenAgain) -> None:
         arguments = {"slurm": {"partition": "{{partition}}", "gres": None, "time": 10**30, "tags": ["ü", 1, True]}}
-        store.create_queue(QueueInfo("gpu", "slurm", "DISABLED", True, "team", arguments))
+        given = QueueInfo(
+            "gpu", "slurm", "DISABLED", True, "team", arguments, {"partition": {"type": "string"}}, 7, False,
+            {"docs": "https://example.org"}, "for nights",
+        )  # fmt: skip
+        store.create_queue(given)
         store.create_queue(QueueInfo("aaa", "ray"))
         found = open_again().queues()
         assert [queue.name for queue in found] == ["aaa", "default", "gpu"]
-        assert found[2] == QueueInfo("gpu", "slurm", "DISABLED", True, "team", arguments, found[2].created_at)
+        assert found[2] == replace(given, created_at=found[2].created_at)
         assert strict(found[2].resource_args) == strict(arguments)
 
     def test_a_queue_of_a_known_name_is_refused_and_the_first_stays(self, store: Store, open_again: OpenAgain) -> None:
@@ -479,6 +483,101 @@ class StoreContract:
         with pytest.raises(StoreError):
             store.create_queue(QueueInfo("gpu", "slurm", "sometimes"))
         assert store.queues() == before
+
+    def test_an_updated_queue_has_other_settings_and_is_paused_as_before(
+        self, store: Store, open_again: OpenAgain
+    ) -> None:
+        store.create_queue(QueueInfo("gpu", "slurm", paused=True))
+        changed = QueueInfo("gpu", "ray", "DISABLED", entity="e", max_running=3, description="d", links={"a": "b"})
+        open_again().update_queue(changed)
+        found = next(queue for queue in store.queues() if queue.name == "gpu")
+        assert found == replace(changed, paused=True, created_at=found.created_at)
+
+    def test_a_paused_queue_gives_nothing_until_it_is_resumed(self, store: Store) -> None:
+        store.push(None, [spec(0)])
+        store.pause_queue("default", paused=True)
+        assert store.queues()[0].paused
+        assert pop(store) == []
+        store.pause_queue("default", paused=False)
+        assert len(pop(store)) == 1
+
+    def test_a_deleted_queue_is_gone_and_its_ended_items_stay(self, store: Store) -> None:
+        store.create_queue(QueueInfo("gpu", "slurm"))
+        store.push(Sweep("s"), [spec(0, queue="gpu")])
+        with pytest.raises(StoreError, match=r"queue 'gpu' still has items \(1 pending\)"):
+            store.delete_queue("gpu")
+        [lease] = store.pop("a", ["gpu"], 1)
+        with pytest.raises(StoreError, match=r"1 leased"):
+            store.delete_queue("gpu")
+        assert store.finish([(lease, Finished({"a": 1}))]) == [True]
+        store.delete_queue("gpu")
+        assert [queue.name for queue in store.queues()] == ["default"]
+        assert [item.queue for item in store.items(EVERYTHING)] == ["gpu"]
+        with pytest.raises(NotFoundError, match="no queue named 'gpu'"):
+            store.push(None, [spec(1, queue="gpu")])
+        store.create_queue(QueueInfo("gpu", "ray", max_running=1))
+        assert [(queue.name, queue.resource) for queue in store.queues()] == [
+            ("default", "local-process"),
+            ("gpu", "ray"),
+        ]
+
+    def test_verbs_about_a_queue_that_is_not_there_tell_the_known_ones(self, store: Store) -> None:
+        verbs: list[Callable[[], None]] = [
+            lambda: store.update_queue(QueueInfo("defalt", "ray")), lambda: store.pause_queue("defalt", paused=True),
+            lambda: store.delete_queue("defalt"),
+        ]  # fmt: skip
+        for verb in verbs:
+            with pytest.raises(NotFoundError, match=r"no queue named 'defalt' in .*; did you mean 'default'"):
+                verb()
+
+    def test_no_more_items_of_a_queue_are_held_than_it_allows(self, store: Store) -> None:
+        store.update_queue(replace(store.queues()[0], max_running=3))
+        store.create_queue(QueueInfo("free", "local-process"))
+        store.push(None, [*(spec(seed) for seed in range(6)), *(spec(seed, queue="free") for seed in range(2))])
+        first, second = store.pop("a", ["default"], 2), store.pop("b", ["default", "free"], 10)
+        assert [len(first), len(second)] == [2, 3]
+        assert Counter(lease.item.queue for lease in second) == {"default": 1, "free": 2}
+        assert store.pop("c", ["default"], 10) == []
+        store.ack([(first[0], {}, "x")])
+        assert store.pop("c", ["default"], 10) == []
+        assert store.finish([(first[0], Finished(None))]) == [True]
+        assert len(store.pop("c", ["default"], 10)) == 1
+
+    # -- priorities and deletion ----------------------------------------------------------------------------------
+
+    def test_a_changed_priority_counts_for_waiting_items_only(self, store: Store) -> None:
+        store.create_queue(QueueInfo("flat", "local-process", "DISABLED"))
+        store.push(Sweep("s"), [spec(0), spec(1), spec(2), spec(9, queue="flat")])
+        [running] = pop(store, limit=1)
+        last = list(store.items(EVERYTHING))[2]
+        assert store.set_priority(one(last.id), 0) == 1
+        assert store.set_priority(one(running.item.id), 0) == 0
+        assert ids(pop(store, limit=1)) == [last.id]
+        assert store.set_priority(ItemFilter(sweep="s"), 3) == 1
+        assert [item.priority for item in store.items(EVERYTHING)] == [2, 3, 0, 2]
+
+    def test_a_priority_is_kept_when_an_item_is_tried_again(self, store: Store) -> None:
+        store.push(None, [spec(0)])
+        store.set_priority(EVERYTHING, 1)
+        store.register(agent("a"))
+        [lease] = pop(store)
+        store.release("a", "gone")
+        assert [item.priority for item in store.items(EVERYTHING)] == [1]
+        [lease] = pop(store)
+        store.finish([(lease, Failed("run", "bad"))])
+        store.retry(EVERYTHING, "me")
+        assert [(item.state, item.priority) for item in store.items(EVERYTHING)] == [(PENDING, 1)]
+
+    def test_deleted_items_are_forgotten_unless_an_agent_holds_them(self, store: Store) -> None:
+        store.push(Sweep("s"), [spec(0), spec(1), spec(2)])
+        [held] = pop(store, limit=1)
+        [ended] = pop(store, limit=1)
+        store.finish([(ended, Failed("run", "bad"))])
+        assert store.delete(ItemFilter(sweep="s")) == 2
+        assert ids(store.items(EVERYTHING)) == [held.item.id]
+        assert store.counts() == [Count("default", "s", LEASED, 1)]
+        assert store.events(ended.item.id) == []
+        assert store.finish([(held, Finished(None))]) == [True]
 
     # -- pop ------------------------------------------------------------------------------------------------------
 

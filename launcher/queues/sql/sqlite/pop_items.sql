@@ -1,4 +1,5 @@
--- pending → leased: the first items of each queue by priority, then age; of those, the first over all queues.
+-- pending → leased: the first items of each queue by priority, then age, as far as its limit has room; of those, the
+-- first over all queues.
 UPDATE items
 SET state = 'leased', agent = :agent, actor = :agent, reason = NULL, token = lower(hex(randomblob(8))),
     attempt = attempt + 1, changed_at = :now, stop_requested = 0, started_at = NULL, finished_at = NULL,
@@ -8,9 +9,13 @@ WHERE state = 'pending' AND seq IN (
     FROM json_each(:queues) AS wanted
     CROSS JOIN queues ON queues.name = wanted.value AND NOT queues.paused
     CROSS JOIN items AS waiting ON waiting.seq IN (
-        SELECT first.seq FROM items AS first
-        WHERE first.state = 'pending' AND first.queue = queues.name
-        ORDER BY first.priority, first.seq LIMIT :limit
+        SELECT seq FROM (
+            SELECT first.seq, row_number() OVER (ORDER BY first.priority, first.seq) AS place FROM items AS first
+            WHERE first.state = 'pending' AND first.queue = queues.name
+            ORDER BY first.priority, first.seq LIMIT :limit
+        ) WHERE queues.max_running IS NULL OR place <= queues.max_running - (
+            SELECT count(*) FROM items AS busy WHERE busy.queue = queues.name AND busy.state IN ('leased', 'running')
+        )
     )
     ORDER BY waiting.priority, waiting.seq LIMIT :limit
 )

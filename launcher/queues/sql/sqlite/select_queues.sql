@@ -1,1 +1,3 @@
-SELECT name, entity, resource, prioritization, paused, resource_args, created_at FROM queues ORDER BY name
+SELECT name, entity, resource, prioritization, paused, resource_args, variables, max_running, allow_overrides, links,
+    description, created_at
+FROM queues WHERE deleted_at IS NULL ORDER BY name

@@ -7,7 +7,13 @@ CREATE TABLE queues (
     prioritization TEXT NOT NULL CHECK (prioritization IN ('V0', 'DISABLED')),
     paused INTEGER NOT NULL DEFAULT 0,
     resource_args TEXT NOT NULL DEFAULT '{}',
-    created_at REAL NOT NULL
+    variables TEXT NOT NULL DEFAULT '{}',
+    max_running INTEGER CHECK (max_running > 0),
+    allow_overrides INTEGER NOT NULL DEFAULT 1,
+    links TEXT NOT NULL DEFAULT '{}',
+    description TEXT NOT NULL DEFAULT '',
+    created_at REAL NOT NULL,
+    deleted_at REAL -- ended items keep the name of a queue that is gone
 ) STRICT;
 
 INSERT INTO queues (name, entity, resource, prioritization, created_at)
@@ -68,6 +74,7 @@ CREATE TABLE items (
 -- Partial, so that ended items cost the hot statements nothing.
 CREATE INDEX items_waiting ON items (queue, priority, seq) WHERE state = 'pending';
 CREATE INDEX items_held ON items (agent) WHERE state IN ('leased', 'running');
+CREATE INDEX items_busy ON items (queue) WHERE state IN ('leased', 'running');
 CREATE INDEX items_of_sweep ON items (sweep, fingerprint);
 CREATE INDEX items_by_sweep ON items (sweep);
 
@@ -116,4 +123,11 @@ BEGIN
     WHERE sweep = coalesce(old.sweep, '') AND queue = old.queue AND state = old.state;
     INSERT INTO counts (sweep, queue, state, number) VALUES (coalesce(new.sweep, ''), new.queue, new.state, 1)
     ON CONFLICT DO UPDATE SET number = number + 1;
+END;
+
+CREATE TRIGGER item_is_deleted AFTER DELETE ON items
+BEGIN
+    DELETE FROM events WHERE item = old.seq;
+    UPDATE counts SET number = number - 1
+    WHERE sweep = coalesce(old.sweep, '') AND queue = old.queue AND state = old.state;
 END;

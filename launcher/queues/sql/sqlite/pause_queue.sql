@@ -1,0 +1,1 @@
+UPDATE queues SET paused = :paused WHERE name = :name AND deleted_at IS NULL

@@ -1,0 +1,4 @@
+UPDATE queues SET entity = :entity, resource = :resource, prioritization = :prioritization,
+    resource_args = :resource_args, variables = :variables, max_running = :max_running,
+    allow_overrides = :allow_overrides, links = :links, description = :description
+WHERE name = :name AND deleted_at IS NULL
