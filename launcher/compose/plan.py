@@ -170,8 +170,11 @@ class Plan:
             swept.node.__dict__["_val"] = value
         deferred: list[str] = []
         problems: list[str] = []
-        for path, node in self._slow:
-            values.append(convert_node(node, path, deferred, problems))
+        try:
+            for path, node in self._slow:
+                values.append(convert_node(node, path, deferred, problems))
+        except ComposeError as error:
+            raise UnprovenError("an interpolation has no end") from error
         if problems:
             raise UnprovenError("an interpolation does not resolve")
         return (*self._deferred, *deferred)

@@ -98,8 +98,12 @@ def _leaf_by_leaf(config: DictConfig) -> tuple[dict[str, Any], tuple[str, ...]]:
     problems: list[str] = []
     plain = convert_node(config, (), deferred, problems)
     if problems:
-        raise ComposeError("interpolations that do not resolve:\n" + "\n".join(f"  {line}" for line in problems))
+        raise _unresolved(problems)
     return plain, tuple(deferred)
+
+
+def _unresolved(problems: list[str]) -> ComposeError:
+    return ComposeError("interpolations that do not resolve:\n" + "\n".join(f"  {line}" for line in problems))
 
 
 def convert_node(
@@ -107,7 +111,7 @@ def convert_node(
 ) -> Any:
     """What OmegaConf.to_container(resolve=True) makes of `node`, except that a failing leaf does not end it.
 
-    `within` holds the containers that are being converted: one that refers to itself has no end.
+    `within` holds the containers that are being converted. Raises ComposeError for one that refers to itself.
     """
     from omegaconf import DictConfig, ListConfig
     from omegaconf.base import Node
@@ -129,8 +133,9 @@ def convert_node(
             deferred.append(_dotted(path))
         return value
     if len(within) == DEEPEST or any(resolved is container for container in within):
-        problems.append(f"{_dotted(path)}: {node._value()!r}: the config refers to itself, without an end")
-        return None
+        # At once: a container that is made anew at each level, twice, would take 2^DEEPEST steps to go on with.
+        where = _dotted(path if len(path) < 8 else (*path[:4], "…"))
+        raise _unresolved([*problems, f"{where}: {node._value()!r}: the config refers to itself, without an end"])
     inside = (*within, resolved)
 
     def convert(key: Any) -> Any:

@@ -9,11 +9,12 @@ import time
 
 from launcher.cli import main
 
-began = time.perf_counter()
-try:
-    main(sys.argv[1:])
-except SystemExit as ended:
-    if ended.code:
-        raise
-megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"seconds": time.perf_counter() - began, "megabytes": megabytes}))
+if __name__ == "__main__":
+    began = time.perf_counter()
+    try:
+        main(sys.argv[1:])
+    except SystemExit as ended:
+        if ended.code:
+            raise
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"seconds": time.perf_counter() - began, "megabytes": megabytes}))

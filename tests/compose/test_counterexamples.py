@@ -61,4 +61,12 @@ def test_a_config_that_refers_to_itself_ends_at_once(tmp_path: Path) -> None:
     write(tmp_path, {"config": "seed: 0\na: {x: '${b}', y: '${b}'}\nb: {x: '${a}', y: '${a}'}\n"})
     with pytest.raises(ComposeError) as error:
         list(Grid.of(Repository(tmp_path), "config", ["seed=1,2"], multirun=True))
-    assert "\n  a.x.x: '${a}': the config refers to itself, without an end\n" in str(error.value)
+    assert str(error.value).endswith("\n  a.x.x: '${a}': the config refers to itself, without an end")
+
+
+def test_a_config_that_makes_itself_anew_ends_at_once(tmp_path: Path) -> None:
+    """Each `oc.dict.values` is a new container with two more of them: 2^100 of them to the bottom."""
+    values = "'${oc.dict.values:model}'"
+    write(tmp_path, {"config": f"seed: 0\nmodel: {{k: {values}, deep: {{k: [{values}]}}, l: '???'}}\n"})
+    with pytest.raises(ComposeError, match=r"  model\.k\.0\.0\.…: .*: the config refers to itself, without an end$"):
+        list(Grid.of(Repository(tmp_path), "config", ["seed=1,2"], multirun=True))

@@ -4,7 +4,10 @@ grids, and over real repositories."""
 from __future__ import annotations
 
 import itertools
+import os
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from hydra.core.config_store import ConfigStore
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from launcher.compose import Grid, Repository
@@ -44,53 +47,55 @@ ConfigStore.instance().store(group="typed", name="t", node=Typed)
 
 KEYS = ("k0", "k1", "k2", "k3")
 SCALARS = st.sampled_from([0, 1, -7, 0.5, 1e-3, True, None, "", "text", "a b", "1", "null", "???"])
-INTERPOLATIONS = st.sampled_from(
-    [
-        "${seed}",
-        "${lr}",
-        "${model.k0}",
-        "${data.k1}",
-        "${.k1}",
-        "${..seed}",
-        "${..model.k2}",
-        "s-${seed}",
-        "${seed}${lr}",
-        "${model.k0}/${data.k0}/${seed}",
-        "${oc.select:model.k2,7}",
-        "${oc.select:data.k9,${seed}}",
-        "${oc.env:NOT_SET,d}",
-        "${oc.decode:'${seed}'}",
-        "${oc.dict.keys:model}",
-        "${oc.dict.values:model}",
-        "${model}",
-        "${data.deep}",
-        "x ${data}",
-        "${model.${pick}}",
-        "${pick}",
-        r"\${seed}",
-        r"\${seed}-${seed}",
-        "${unknown:1}",
-        "${unknown:${seed}}",
-        "${hydra:job.num}",
-        "${data.list[0]}",
-        "${data.list}",
-        "${typed.k0}",
-        "${typed.k3}",
-        "${oc.create:{a:${seed}}}",
-    ]
+INTERPOLATIONS = (
+    "${seed}",
+    "${lr}",
+    "${model.k0}",
+    "${data.k1}",
+    "${.k1}",
+    "${..seed}",
+    "${..model.k2}",
+    "s-${seed}",
+    "${seed}${lr}",
+    "${model.k0}/${data.k0}/${seed}",
+    "${oc.select:model.k2,7}",
+    "${oc.select:data.k9,${seed}}",
+    "${oc.env:NOT_SET,d}",
+    "${oc.decode:'${seed}'}",
+    "${oc.dict.keys:model}",
+    "${oc.dict.values:typed}",
+    "${model}",
+    "${data.deep}",
+    "x ${data}",
+    "${model.${pick}}",
+    "${pick}",
+    r"\${seed}",
+    r"\${seed}-${seed}",
+    "${unknown:1}",
+    "${unknown:${seed}}",
+    "${hydra:job.num}",
+    "${data.list[0]}",
+    "${data.list}",
+    "${typed.k0}",
+    "${typed.k3}",
+    "${oc.create:{a:${seed}}}",
 )
-LEAVES = st.one_of(
-    SCALARS, SCALARS, INTERPOLATIONS, INTERPOLATIONS, st.lists(st.one_of(SCALARS, INTERPOLATIONS), max_size=2)
-)
-GROUP_FILES = st.fixed_dictionaries(
-    {"k0": SCALARS, "k1": LEAVES, "k2": LEAVES},
-    optional={
-        "k3": LEAVES,
-        "deep": st.dictionaries(st.sampled_from(KEYS), LEAVES, max_size=2),
-        "list": st.lists(LEAVES, min_size=1, max_size=2),
-    },
-)
-ROOT_DEFAULTS = st.builds(
+
+
+def leaves(interpolations: list[str]) -> st.SearchStrategy[Any]:
+    leaf = st.one_of(SCALARS, SCALARS, st.sampled_from(interpolations))
+    return leaf | st.lists(leaf, max_size=2)
+
+
+def group_files(leaf: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    deep = st.dictionaries(st.sampled_from(KEYS), leaf, max_size=2)
+    return st.fixed_dictionaries(
+        {"k0": SCALARS, "k1": leaf, "k2": leaf},
+        optional={"k3": leaf, "deep": deep, "list": st.lists(leaf, min_size=1, max_size=2)},
+    )
+
+
+WHOLE_DEFAULTS = st.builds(
     lambda core, more: [*core, *more],
     st.permutations(["_self_", {"model": "a"}, {"data": "x"}, {"typed": "t"}]),
     st.lists(
@@ -102,7 +107,8 @@ ROOT_DEFAULTS = st.builds(
         max_size=3,
         unique_by=lambda entry: next(iter(entry)),
     ),
-) | st.lists(
+)  # fmt: skip
+ANY_DEFAULTS = st.lists(
     st.sampled_from([
         "_self_", {"model": None}, {"model": "b"}, {"model": ["a", "b"]}, {"data": "x"}, {"data@_global_": "y"},
         {"optional data": "none_such"}, {"typed": "t"},
@@ -110,6 +116,7 @@ ROOT_DEFAULTS = st.builds(
     max_size=4,
     unique_by=lambda entry: entry if isinstance(entry, str) else next(iter(entry)).removeprefix("optional "),
 )  # fmt: skip
+ROOT_DEFAULTS = st.one_of(WHOLE_DEFAULTS, WHOLE_DEFAULTS, WHOLE_DEFAULTS, ANY_DEFAULTS)
 GROUP_DEFAULTS = st.lists(
     st.sampled_from(["_self_", {"/data@sub": "y"}, {"/data": "x"}, {"/typed": "t"}, "base", {"/data@_here_": "x"}]),
     max_size=2,
@@ -127,6 +134,7 @@ PLAIN_OVERRIDES = st.lists(
         "typed.k3=SMALL,LARGE", "typed.k4=null,3", "model.k0=5,txt", "model.k1=1,2", "data.k2=8,9", "name='x y',z",
         "launch.priority=1,2", "++model.k0=1,2", "+added=1,2", "hydra.job.name=n", "root_k=1,2", "experiment=e,null",
     ]),
+    min_size=1,
     max_size=3,
     unique_by=lambda override: override.partition("=")[0],
 )  # fmt: skip
@@ -139,24 +147,30 @@ ODD_OVERRIDES = st.lists(
         "+data@added=x,y", "~model", "model=[a,b],a", "other.k0=1,2", "extra.k1=1,2", "sub.k0=3,4",
         "extra.sub.k0=3,4", "model.sub.k0=1,2", "extra/sub=s", "size.n=1,2", 'name="q r",w',
     ]),
+    min_size=1,
     max_size=1,
 )  # fmt: skip
 
 
 @st.composite
 def repositories(draw: st.DrawFn) -> dict[str, str]:
-    """The files of a config repository: nested groups, packages, experiments, every position of `_self_`."""
+    """The files of a config repository: nested groups, packages, experiments, every position of `_self_`.
+
+    Each uses few of the interpolations: with all of them at once hardly any would compose, and only errors be compared.
+    """
+    leaf = leaves(draw(st.lists(st.sampled_from(INTERPOLATIONS), min_size=1, max_size=3)))
+    group = group_files(leaf)
     defaults = draw(ROOT_DEFAULTS)
-    root = draw(st.fixed_dictionaries({"name": LEAVES, "root_k": SCALARS}, optional={"extra_k": LEAVES}))
+    root = draw(st.fixed_dictionaries({"name": leaf, "root_k": SCALARS}, optional={"extra_k": leaf}))
     macros = st.sampled_from(["${run_id}", "n-${seed}-${run_id}", "${HOME_X}", "${hydra:job.num}-${run_id}"])
     launch = {"priority": 2, "args": draw(st.lists(macros, max_size=2))}
     files = {"config": {"defaults": defaults, "seed": 0, "lr": 0.1, "pick": "k0", **root, "launch": launch}}
     for name in ("model/a", "model/b"):
-        files[name] = _with_defaults(draw(GROUP_DEFAULTS), draw(GROUP_FILES))
+        files[name] = _with_defaults(draw(GROUP_DEFAULTS), draw(group))
     for name in ("data/x", "data/y", "extra/sub/s", "model/base"):
-        files[name] = draw(GROUP_FILES)
+        files[name] = draw(group)
     files |= {"size/a_size": {"n": 1, "of": "${model.k0}"}, "size/b_size": {"n": 2}, "size/b_large": {"n": 3}}
-    files["experiment/e"] = _with_defaults(draw(EXPERIMENT_DEFAULTS), draw(GROUP_FILES) | {"seed": 9})
+    files["experiment/e"] = _with_defaults(draw(EXPERIMENT_DEFAULTS), draw(group) | {"seed": 9})
     texts = {name: yaml.safe_dump(content, sort_keys=False) for name, content in files.items()}
     texts["experiment/e"] = "# @package _global_\n" + texts["experiment/e"]
     header = draw(st.sampled_from(["", "", "# @package other\n", "# @package _global_\n", "# @package data.deep\n"]))
@@ -205,22 +219,29 @@ def assert_equal_to_hydra(folder: Path, config_name: str, overrides: list[str], 
     return grid.routes["patched"]
 
 
+def in_its_own_thread(work: Callable[[], None]) -> None:
+    """On top of pytest's frames CPython maps and unmaps memory at nearly every call of Hydra's: half of the time."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(work).result()
+
+
 @pytest.mark.filterwarnings("ignore:.*Defaults list is missing")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_every_point_of_a_generated_grid_equals_hydras(shard: int) -> None:
-    """5,000 grids in all, in shards so that they run side by side; SHARDS × CASES of them are different each run."""
+    """5,000 grids in all, in shards so that they run side by side. LAUNCHER_TEST_SEED=N gives 5,000 others."""
     patched = 0
 
+    @seed(shard + SHARDS * int(os.environ.get("LAUNCHER_TEST_SEED", "0")))
     @settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-    @given(files=repositories(), plain=PLAIN_OVERRIDES, odd=ODD_OVERRIDES)
+    @given(files=repositories(), plain=PLAIN_OVERRIDES, odd=st.one_of(st.just([]), st.just([]), ODD_OVERRIDES))
     def compare(files: dict[str, str], plain: list[str], odd: list[str]) -> None:
         nonlocal patched
         with tempfile.TemporaryDirectory() as name:
             write(Path(name), files)
-            patched += assert_equal_to_hydra(Path(name), "config", [*plain, *odd], limit=3)
+            patched += assert_equal_to_hydra(Path(name), "config", [*plain, *odd], limit=2)
 
-    compare()
+    in_its_own_thread(compare)
     assert patched > CASES / 10, "too few points went the way that is tested here"
 
 
