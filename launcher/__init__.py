@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from launcher.api import QueuedRun as QueuedRun
     from launcher.api import launch_add as launch_add
+    from launcher.api import launch_sweep as launch_sweep
     from launcher.compose import Point as Point
     from launcher.compose import compose_grid as compose_grid
     from launcher.errors import LaunchError as LaunchError
@@ -29,6 +30,7 @@ _HOMES = {
     "RunState": "item",
     "compose_grid": "compose",
     "launch_add": "api",
+    "launch_sweep": "api",
     "report": "reporting",
 }
 

@@ -1,17 +1,18 @@
-"""The Python API: `launch_add` with W&B's signature, and the QueuedRun it returns."""
+"""The Python API: `launch_add` with W&B's signature and the QueuedRun it returns, and `launch_sweep`."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher.compose import Point
 from launcher.dispatcher import Dispatcher
-from launcher.errors import LaunchError
-from launcher.item import HELD, TERMINAL, Item, ItemFilter, RunState, Sweep
+from launcher.errors import LaunchError, UsageError
+from launcher.item import GOALS, HELD, TERMINAL, Item, ItemFilter, Receipt, RunState, Sweep
 from launcher.paths import RunPaths
 from launcher.queues import Store, open_store
 from launcher.settings import store_url
@@ -62,6 +63,15 @@ class QueuedRun:
         """Cancel it: at once while it waits, else its agent stops the run."""
         with closing(open_store(self.store)) as store:
             store.cancel(ItemFilter(ids=(self.id,)), "launch_add")
+
+    def delete(self) -> None:
+        """Forget it. Raises LaunchError while an agent holds it: cancel it first, and wait until it has ended."""
+        with closing(open_store(self.store)) as store:
+            if not store.delete(ItemFilter(ids=(self.id,))):
+                state = _exact(store, self.id).state.value
+                raise LaunchError(
+                    f"run {self.id} is {state}, so it cannot be deleted; cancel it, and wait until it ended"
+                )
 
     def logs(self) -> str:
         """What the run has printed so far; empty before it started."""
@@ -140,3 +150,33 @@ def launch_add(  # noqa: PLR0913 - W&B's signature, exactly
         sweep=sweep_id,
         store=url,
     )
+
+
+def launch_sweep(
+    name: str,
+    specs: Iterable[Point | Mapping[str, Any]],
+    *,
+    metric: str | None = None,
+    goal: str = "maximize",
+    again: bool = False,
+    **shared: Any,
+) -> Receipt:
+    """Queue a sweep in one transaction, all or nothing: points of `compose_grid`, or launch_add's arguments by name.
+
+    `shared` are launch_add's arguments for all of them: they win over a point's `launch` node, but not over arguments
+    by name. Specs that the sweep has already are left out unless `again`. `metric` and `goal` (maximize or minimize)
+    say how its results are ranked. Raises one LaunchError, with nothing queued, for all that is wrong, by cause.
+
+    >>> rates = ({"entry_point": ["python", "train.py", f"lr={lr}"]} for lr in (0.1, 0.01))
+    >>> launch_sweep("rates", rates, uri=".", project="demo").added  # doctest: +SKIP
+    2
+    """
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise UsageError(f"sweep name {name!r} is none; expected a text")
+    if goal not in GOALS:
+        raise UsageError(f"goal {goal!r} is unknown; expected one of {', '.join(GOALS)}")
+    overlay = LaunchArguments.from_mapping({**shared, "sweep_id": name}, "launch_sweep")
+    with closing(open_store(store_url())) as store:
+        dispatcher = Dispatcher({queue.name: queue for queue in store.queues()})
+        made = dispatcher.specs(specs, overlay, what="spec")
+        return store.push(Sweep(name, metric, goal), made, again=again)

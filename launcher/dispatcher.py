@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from launcher import schema
+from launcher import checks, schema
+from launcher.causes import Causes
+from launcher.checks import SOURCES
 from launcher.compose import Point
-from launcher.errors import LaunchError, NotFoundError, NotYetError, Problem, SpecError, suggest
+from launcher.errors import LaunchError, NotFoundError, Problem, SpecError, suggest
 from launcher.item import QueueInfo
 from launcher.sources import pin
 from launcher.spec import (
@@ -24,14 +26,9 @@ from launcher.spec import (
     parse_priority,
 )
 from launcher.template import expand_arguments
+from launcher.variables import lay_arguments
 
-SOURCES = ("uri", "job", "docker_image")
-LATER = {
-    "job": "jobs", "docker_image": "container runs", "build": "image builds",
-    "template_variables": "template variables",
-}  # fmt: skip
 LAUNCH_NODE = "launch"
-SHOWN_CAUSES = 20
 
 
 def _user() -> str:
@@ -68,22 +65,17 @@ class Dispatcher:
         queue = self._queue(given.get("queue_name") or DEFAULT_QUEUE)
         document = construct(given, self.environ, self.user)
         document["resource"] = document["resource"] or queue.resource
-        _refuse_later({**document, **document["docker"], **given})
         if point:
             run_config = {key: value for key, value in point.config.items() if key != LAUNCH_NODE}
             document["overrides"]["run_config"] = run_config
             document["overrides"]["args"] = expand_arguments(
                 ["${overrides}"] if args is None else args, point.overrides
             )
-        _raise(
-            [*_source_problems(document), *schema.problems(document, seen=self._seen), *_runnable_problems(document)]
-        )
+        problems = [*checks.problems(document, given, queue), *lay_arguments(document, queue)]
+        _raise([*problems, *schema.problems(document, seen=self._seen), *checks.resource_problems(document)])
+        checks.refuse_later(document, given)
         self._pin(document)
         priority = given.get("priority")
-        if priority is not None and queue.prioritization == "DISABLED":
-            _raise(
-                [Problem("priority", f"{priority!r} given, but queue {queue.name!r} has its prioritization disabled")]
-            )
         return LaunchSpec(
             document,
             queue.name,
@@ -92,25 +84,35 @@ class Dispatcher:
         )
 
     def specs(
-        self, points: Iterable[Point], overlay: LaunchArguments, progress: Callable[[], None] = lambda: None
+        self,
+        points: Iterable[Point | Mapping[str, Any]],
+        overlay: LaunchArguments,
+        progress: Callable[[], None] = lambda: None,
+        what: str = "point",
     ) -> Iterator[LaunchSpec]:
-        """The specs of a grid, lazily. A point's `launch` node holds its arguments; those of `overlay` win.
+        """The specs of a sweep, lazily, from points or from launch_add's arguments by name; `what` is the word for one.
 
-        Raises one SpecError at the end for all bad points, grouped by cause; nothing of the sweep may be kept then.
+        A point's `launch` node holds its arguments; those of `overlay` win over it, but not over arguments by name.
+        Raises one SpecError at the end for all that is wrong, grouped by cause; nothing of the sweep may be kept then.
         """
-        causes: dict[str, list[tuple[int, Point]]] = {}
-        number = 0
-        for number, point in enumerate(points, 1):
+        causes = Causes(what)
+        for point in points:
             try:
-                yield self._of_point(point, overlay)
-            except SpecError as error:
-                for problem in error.problems:
-                    causes.setdefault(str(problem), []).append((number, point))
+                yield self._of_point(point, overlay) if isinstance(point, Point) else self._of_mapping(point, overlay)
+                causes.good()
             except LaunchError as error:
-                causes.setdefault(str(error), []).append((number, point))
+                causes.bad(error, " ".join(point.overrides) if isinstance(point, Point) else "")
             progress()
-        if causes:
-            raise SpecError([*_grouped(causes, number)], f"{number} points, nothing queued")
+        causes.close()
+
+    def _of_mapping(self, named: Mapping[str, Any], shared: LaunchArguments) -> LaunchSpec:
+        if not isinstance(named, Mapping):
+            raise SpecError([Problem("", f"{named!r} is neither a point nor launch_add's arguments by name")])
+        own = LaunchArguments.from_mapping(named, "the spec").given()
+        common = {
+            key: value for key, value in shared.given().items() if key not in SOURCES or not own.keys() & set(SOURCES)
+        }
+        return self.spec(replace(LaunchArguments(), **{**common, **own}))
 
     def _of_point(self, point: Point, overlay: LaunchArguments) -> LaunchSpec:
         node = point.config.get(LAUNCH_NODE) or {}
@@ -121,6 +123,8 @@ class Dispatcher:
         named = {str(key): value for key, value in node.items() if key != "args" and value is not None}
         arguments = LaunchArguments.from_mapping(named)
         given = overlay.given()
+        if arguments.template_variables and overlay.template_variables:
+            given["template_variables"] = {**arguments.template_variables, **overlay.template_variables}
         if given.keys() & set(SOURCES) and arguments.given().keys() & set(SOURCES):
             arguments = replace(arguments, uri=None, job=None, docker_image=None)
         if not arguments.given().keys() & set(SOURCES) and "uri" not in given:
@@ -150,41 +154,6 @@ class Dispatcher:
         document["git"] = {**kept, **fields["git"]}
 
 
-def _refuse_later(asked: Mapping[str, Any]) -> None:
-    for name, what in LATER.items():
-        if asked.get(name):
-            raise NotYetError(f"{name}={asked[name]!r}: {what} are not in this version yet")
-
-
 def _raise(problems: list[Problem]) -> None:
     if problems:
         raise SpecError(problems)
-
-
-def _source_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
-    image = document["docker"].get("docker_image") if isinstance(document["docker"], dict) else None
-    given = {"uri": document.get("uri"), "job": document.get("job"), "docker_image": image}
-    present = [f"{name}={value!r}" for name, value in given.items() if value]
-    if len(present) != 1:
-        yield Problem(
-            "source", f"exactly one of uri, job or docker_image must be given; got {', '.join(present) or 'none'}"
-        )
-
-
-def _runnable_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
-    if document.get("resource") == "local-process" and not document["overrides"].get("entry_point"):
-        yield Problem(
-            "entry_point",
-            "missing; expected the command to run, as ['python', 'train.py'] (or after -- on the command line)",
-        )
-
-
-def _grouped(causes: Mapping[str, list[tuple[int, Point]]], total: int) -> Iterator[Problem]:
-    ranked = sorted(causes.items(), key=lambda entry: -len(entry[1]))
-    for cause, where in ranked[:SHOWN_CAUSES]:
-        number, point = where[0]
-        yield Problem(
-            f"{len(where)} of {total} points", f"{cause} (first: point {number}, {' '.join(point.overrides)})"
-        )
-    if len(ranked) > SHOWN_CAUSES:
-        yield Problem(f"{len(ranked) - SHOWN_CAUSES} more causes", "not shown")

@@ -55,13 +55,17 @@ class RunnerError(LaunchError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with a launch spec: `path` (dotted, `[i]` for list items), what it is, what was expected."""
+    """One thing wrong with a launch spec: `path` (dotted, `[i]` for list items), what it is, what was expected.
+
+    `cause` says the same without the value, so that many specs that are wrong in one way can be told in one line.
+    """
 
     path: str
     message: str
+    cause: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
+        return f"{self.path}: {self.message}" if self.path else self.message
 
 
 class SpecError(LaunchError):

@@ -154,6 +154,9 @@ class ItemFilter:
     states: frozenset[RunState] | None = None
 
 
+GOALS = ("maximize", "minimize")
+
+
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """A named set of items. `metric` and `goal` (maximize or minimize) say how its results are ranked."""

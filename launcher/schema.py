@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from functools import cache
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launcher.errors import Problem
+from launcher import canonical
+from launcher.errors import Problem, suggest
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -22,11 +24,17 @@ LARGEST_SEEN = 5000
 ALWAYS_JSON = frozenset({type(None), bool, int})
 
 
-def problems(document: Any, schema: str = "launch_spec", seen: dict[int, Any] | None = None) -> list[Problem]:
+def problems(
+    document: Any,
+    schema: str = "launch_spec",
+    seen: dict[int, Any] | None = None,
+    path: tuple[str | int, ...] = (),
+) -> list[Problem]:
     """Everything that is wrong with `document`, in the order of its keys; empty when it is right.
 
-    `schema` names a file of `launcher/schemas/`. `seen`, kept by a caller that checks many documents that share parts,
-    holds the parts found to be JSON: a shared part is looked through once. Such parts must not change in between.
+    `schema` names a file of `launcher/schemas/`; `path` is where the document lies within a larger one. `seen`, kept by
+    a caller that checks many documents that share parts, holds the parts found to be JSON: a shared part is looked
+    through once. Such parts must not change in between.
 
     >>> overrides = {"entry_point": [3]}
     >>> spec = {"entity": "", "project": "", "docker": {}, "git": {}, "overrides": overrides, "resource": None}
@@ -34,14 +42,44 @@ def problems(document: Any, schema: str = "launch_spec", seen: dict[int, Any] | 
     overrides.entry_point[0]: 3 is an integer, expected a string
     """
     found: list[Problem] = []
-    _not_json(document, (), found, {} if seen is None else seen)
+    _not_json(document, path, found, {} if seen is None else seen)
     if found:
         return found  # a validator's verdict on what is not JSON means nothing
     if _fast(schema).is_valid(document):
         return []
-    errors = sorted(_slow(schema).iter_errors(document), key=_place)
-    explained = list(dict.fromkeys(_explain(error) for error in errors))
-    return explained or [Problem(dotted([]), f"{_show(document)} does not match {schema}.json")]
+    return _explained(_slow(schema), document, path, f"does not match {schema}.json")
+
+
+def value_problems(value: Any, definition: Mapping[str, Any], path: tuple[str | int, ...]) -> list[Problem]:
+    """What is wrong with the `value` at `path` by a schema that is not of this package, such as a queue's variable's.
+
+    >>> print(*value_problems(9, {"type": "integer", "maximum": 8}, ("gpus",)))
+    gpus: 9 is greater than the maximum of 8
+    """
+    found: list[Problem] = []
+    _not_json(value, path, found, {})
+    if found:
+        return found
+    text = canonical.encode(definition)
+    if _fast_by_text(text).is_valid(value):
+        return []
+    return _explained(_slow_by_text(text), value, path, "does not match its schema")
+
+
+def definition_problem(definition: Mapping[str, Any]) -> str | None:
+    """Why a schema can check nothing (a pattern that is no regular expression, say); None when it can."""
+    try:
+        _fast_by_text(canonical.encode(definition))
+        re.compile(str(definition.get("pattern", "")))
+    except (ValueError, re.error) as error:
+        return str(error).splitlines()[0]
+    return None
+
+
+def _explained(validator: Any, value: Any, path: tuple[str | int, ...], otherwise: str) -> list[Problem]:
+    errors = sorted(validator.iter_errors(value), key=_place)
+    explained = list(dict.fromkeys(_explain(error, path) for error in errors))
+    return explained or [Problem(dotted(path), f"{_show(value)} {otherwise}")]
 
 
 def _not_json(value: Any, path: tuple[str | int, ...], found: list[Problem], seen: dict[int, Any]) -> None:
@@ -102,6 +140,20 @@ def _load(schema: str) -> Any:
     return json.loads((FOLDER / f"{schema}.json").read_text(encoding="utf-8"))
 
 
+@lru_cache(maxsize=256)
+def _fast_by_text(definition: str) -> RustValidator:
+    import jsonschema_rs
+
+    return jsonschema_rs.Draft202012Validator(json.loads(definition))
+
+
+@lru_cache(maxsize=256)
+def _slow_by_text(definition: str) -> Any:
+    import jsonschema
+
+    return jsonschema.Draft202012Validator(json.loads(definition))
+
+
 @cache
 def _fast(schema: str) -> RustValidator:
     import jsonschema_rs
@@ -121,25 +173,37 @@ def _place(error: ValidationError) -> list[tuple[int, str]]:
     return [(part, "") if isinstance(part, int) else (-1, str(part)) for part in error.absolute_path]
 
 
-def _explain(error: ValidationError) -> Problem:
-    path = dotted(list(error.absolute_path))
+def _explain(error: ValidationError, below: tuple[str | int, ...]) -> Problem:
     value: Any = error.instance
     expected: Any = error.validator_value
     told = error.schema.get("description") if isinstance(error.schema, dict) else None
+    cause = ""
     match error.validator:
         case "type":
             names = [expected] if isinstance(expected, str) else list(expected)
-            message = f"{_show(value)} is {_kind(value)}, expected {' or '.join(_article(name) for name in names)}"
-        case "enum":
-            message = f"{_show(value)} is unknown; expected one of {', '.join(map(str, expected))}"
+            cause = f"expected {' or '.join(article(name) for name in names)}"
+            message = f"{_show(value)} is {_kind(value)}, {cause}"
+        case "enum" | "const":
+            known = expected if error.validator == "enum" else [expected]
+            cause = f"expected {told or 'one of ' + ', '.join(map(str, known))}"
+            message = f"{_show(value)} is unknown; {cause}"
         case "required":
             missing = [name for name in expected if name not in value]
-            message = f"{' and '.join(missing)} missing"
+            message = cause = f"{' and '.join(missing)} missing"
+        case "additionalProperties" if expected is False:
+            fields = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
+            unknown = sorted(set(value) - set(fields))
+            message = f"{', '.join(map(repr, unknown))} unknown; {suggest(str(unknown[0]), fields)}"
+        case "maxLength" | "minLength":
+            cause = f"expected at {'most' if error.validator == 'maxLength' else 'least'} {expected}"
+            message = f"{_show(value)} has {len(value)} characters, {cause}"
         case "pattern" if told:
+            cause = f"expected {told}"
             message = f"{_show(value)} is not {told}"
         case _:
             message = error.message
-    return Problem(path, message)
+            cause = f"{error.validator} {_show(expected)}"
+    return Problem(dotted([*below, *error.absolute_path]), message, cause)
 
 
 def _show(value: Any) -> str:
@@ -155,6 +219,7 @@ def _kind(value: Any) -> str:
     return names.get(type(value), f"a {type(value).__name__}")
 
 
-def _article(name: str) -> str:
+def article(name: str) -> str:
+    """The name of a JSON type as a sentence has it: "an integer"."""
     readable = {"null": "null", "array": "a list", "object": "an object", "integer": "an integer"}
     return readable.get(name, f"a {name}")

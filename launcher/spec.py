@@ -18,6 +18,9 @@ PRIORITIES = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 PRIORITY_NAMES = tuple(PRIORITIES)
 DEFAULT_PRIORITY = PRIORITIES["medium"]
 
+RESOURCE_ALIASES = {"local": "local-container"}
+"""W&B's older names."""
+
 VOLATILE = ("run_id", "author", "_resume_count")
 """Fields of a spec that two runs of the same work may differ in; its fingerprint leaves them out."""
 
@@ -165,6 +168,10 @@ def construct(given: Mapping[str, Any], environ: Mapping[str, str], user: str) -
     for name in ("uri", "job", "name", "run_id", "sweep_id", "resource_args"):
         if given.get(name):
             document[name] = copy.deepcopy(given[name])
+    if given.get("template_variables"):
+        document["template_variables"] = {**(document.get("template_variables") or {}), **given["template_variables"]}
+    if document["resource"] in RESOURCE_ALIASES:
+        document["resource"] = RESOURCE_ALIASES[document["resource"]]
     if given.get("docker_image"):
         document["docker"]["docker_image"] = given["docker_image"]
     if given.get("entry_point"):

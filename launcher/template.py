@@ -1,10 +1,11 @@
-"""Placeholders, by pure substitution: `${macros}` that the agent fills in `resource_args` and in the arguments of the
-command, and `${overrides}`, which the dispatcher fills. Nothing is ever evaluated."""
+"""Placeholders, by pure substitution: `{{variables}}` of a queue, which the dispatcher fills, `${macros}` that the
+agent fills in `resource_args` and the command, and `${overrides}`. Nothing is evaluated, and nothing filled twice."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from launcher.errors import LaunchError
@@ -13,6 +14,47 @@ MACROS = ("project_name", "entity_name", "run_id", "run_name", "image_uri", "aut
 ARGUMENT_MACROS = ("overrides", "config_file", "run_dir")
 
 MACRO = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_-]*)\s*\}\}")
+BRACES = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+
+
+def render(value: Any, variables: Mapping[str, Any]) -> Any:
+    """`value` with its `{{variables}}` filled: a text that is wholly one becomes its value, of its type; inside longer
+    text it is inserted as text (true, false and null as JSON writes them). Raises KeyError for a name without a value.
+
+    >>> render({"gpus": "{{n}}", "name": "run-{{n}}", "fast": "{{fast}}"}, {"n": 2, "fast": True})
+    {'gpus': 2, 'name': 'run-2', 'fast': True}
+    """
+    if isinstance(value, str):
+        if whole := VARIABLE.fullmatch(value):
+            return variables[whole[1]]
+        return VARIABLE.sub(lambda match: _as_text(variables[match[1]]), value)
+    if isinstance(value, Mapping):
+        return {key: render(entry, variables) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [render(entry, variables) for entry in value]
+    return value
+
+
+def placeholders(value: Any) -> Iterator[tuple[str, str | None]]:
+    """Every `{{…}}` in `value`, with the variable it names; None for what is between braces but no name."""
+    if isinstance(value, str):
+        for match in BRACES.finditer(value):
+            named = VARIABLE.fullmatch(match[0])
+            yield match[0], named[1] if named else None
+    elif isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from ((text, None) for text, _ in placeholders(key))  # keys are not filled
+            yield from placeholders(entry)
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from placeholders(entry)
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def fill(value: Any, macros: Mapping[str, str | None], environ: Mapping[str, str]) -> Any:

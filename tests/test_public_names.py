@@ -10,7 +10,17 @@ import pytest
 
 import launcher
 
-NAMES = ["LaunchError", "LaunchSpec", "Point", "QueuedRun", "RunState", "compose_grid", "launch_add", "report"]
+NAMES = [
+    "LaunchError",
+    "LaunchSpec",
+    "Point",
+    "QueuedRun",
+    "RunState",
+    "compose_grid",
+    "launch_add",
+    "launch_sweep",
+    "report",
+]
 HEAVY = ["hydra", "omegaconf", "click", "rich", "sqlite3", "requests", "jsonschema", "jsonschema_rs", "yaml"]
 CONTRACT = [
     "uri", "job", "config", "template_variables", "project", "entity", "queue_name", "resource", "entry_point", "name",

@@ -18,6 +18,7 @@ COMMANDS = {
     "cancel": "change",
     "logs": "logs",
     "plan": "add",
+    "priority": "change",
     "queue": "queue",
     "results": "results",
     "retry": "change",

@@ -1,11 +1,12 @@
-"""`launcher cancel` and `launcher retry`: verbs over sweeps and items."""
+"""`launcher cancel`, `retry` and `priority`: verbs over sweeps and items."""
 
 from __future__ import annotations
 
 import click
 
 from launcher.cli.common import echo_json, json_option, opened, selected, store_option, user
-from launcher.errors import LaunchError
+from launcher.errors import LaunchError, UsageError
+from launcher.spec import PRIORITY_NAMES, parse_priority
 
 
 @click.command()
@@ -42,3 +43,25 @@ def retry(names: tuple[str, ...], store: str | None, as_json: bool) -> None:
         echo_json({"retried": retried})
         return
     click.echo(f"{retried} queued again")
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="SWEEP|ID... PRIORITY")
+@store_option
+@json_option
+def priority(names: tuple[str, ...], store: str | None, as_json: bool) -> None:
+    """Give waiting items another priority: critical, high, medium, low, or 0 to 3.
+
+    \b
+    launcher priority digits high
+    """
+    *what, given = names
+    number = parse_priority(given)
+    if not what:
+        raise UsageError(f"nothing named before the priority {given!r}; expected sweeps or IDs")
+    with opened(store) as target:
+        changed = sum(target.set_priority(which, number) for which in selected(target, what))
+    if as_json:
+        echo_json({"changed": changed, "priority": number})
+        return
+    click.echo(f"{changed} waiting item{'s' if changed != 1 else ''} now {PRIORITY_NAMES[number]}")

@@ -20,6 +20,7 @@ from launcher.errors import UsageError
 from launcher.item import Sweep
 from launcher.settings import Settings, load_settings
 from launcher.spec import LaunchArguments, parse_priority
+from launcher.variables import Text
 
 ASK_ABOVE = 10_000
 
@@ -62,6 +63,7 @@ def grid_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--sweep", metavar="NAME", help="The sweep's name (default: the sweep file's, or a new one)."),
         click.option("--queue", "-q", metavar="QUEUE", help="The queue (default: the config's, or 'default')."),
         click.option("--priority", "-p", metavar="PRIORITY", help="critical, high, medium or low; or 0 to 3."),
+        click.option("--set-var", "variables", multiple=True, metavar="NAME=VALUE", help="A variable of the queue."),
         click.option("--zip", "zips", multiple=True, metavar="KEY,KEY…", help="Keys whose values advance together."),
         click.option("--exclude", multiple=True, metavar="RULE", help="Drop points for which it holds: \"lr > 1\"."),
         click.option("--require", multiple=True, metavar="RULE", help="Keep only the points for which this holds."),
@@ -104,6 +106,7 @@ def wanted(
         queue_name=queue or file.queue,
         sweep_id=name,
         priority=parse_priority(priority) if priority is not None else file.priority,
+        template_variables=_variables(terms["variables"]),
     )
     grid = Grid.of_blocks(
         Repository(folder),
@@ -116,6 +119,14 @@ def wanted(
     )
     _confirm(len(grid), yes)
     return Wanted(settings, grid, Sweep(name, file.metric, file.goal), overlay)
+
+
+def _variables(given: Sequence[str]) -> dict[str, Text] | None:
+    """Template variables of the command line: NAME=VALUE, where the value may hold more `=`."""
+    pairs = [pair.partition("=") for pair in given]
+    if bad := [name for name, equals, _ in pairs if not (name and equals)]:
+        raise UsageError(f"--set-var {bad[0]!r} has no value; expected NAME=VALUE")
+    return {name: Text(value) for name, _, value in pairs} or None
 
 
 def _blocks(file: SweepFile, overrides: Sequence[str], terms: dict[str, Any]) -> list[Block]:

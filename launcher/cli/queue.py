@@ -1,44 +1,124 @@
-"""`launcher queue`: create, list and show queues."""
+"""`launcher queue`: create, update, pause and delete queues, by flags or from a file."""
 
 from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import click
 
 from launcher.cli.common import echo_json, echo_table, json_option, moment, opened, store_option
 from launcher.errors import NotFoundError, UsageError, suggest
 from launcher.item import QueueInfo
+from launcher.queue_file import apply_changes, plan_changes, queue_info, read_queues
+from launcher.queues import Store
 from launcher.runners import RESOURCES
-
-LONGEST_NAME = 64
 
 
 @click.group()
 def queue() -> None:
-    """Create, list and show queues."""
+    """Create, change, list and show queues."""
+
+
+def _settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed([
+        click.option("--resource", type=click.Choice(RESOURCES), help="What its runs use (default: local-process)."),
+        click.option("--prioritization", type=click.Choice(["V0", "DISABLED"]), help="V0 (default): by priority."),
+        click.option("--max-running", type=click.IntRange(0), metavar="N", help="At most N at a time; 0: any number."),
+        click.option("--resource-args", metavar="YAML", help="Defaults; values may hold {{variables}}."),
+        click.option("--variables", metavar="YAML", help="A JSON Schema for each of the variables."),
+        click.option("--allow-overrides/--no-overrides", default=None, help="May specs bring resource_args?"),
+        click.option("--description", metavar="TEXT", help="What it is for."),
+        click.option("--link", "links", multiple=True, metavar="NAME=ADDRESS", help="A link for its users."),
+        store_option,
+        json_option,
+    ]):  # fmt: skip
+        function = option(function)
+    return function
 
 
 @queue.command()
 @click.argument("name")
-@click.option(
-    "--resource", type=click.Choice(RESOURCES), default="local-process", show_default=True, help="What its runs use."
-)
-@click.option(
-    "--prioritization", type=click.Choice(["V0", "DISABLED"]), default="V0", show_default=True,
-    help="V0: by priority, then age; DISABLED: by age.",
-)  # fmt: skip
-@store_option
-@json_option
-def create(name: str, resource: str, prioritization: str, store: str | None, as_json: bool) -> None:
-    """Create a queue."""
-    if not 1 <= len(name) <= LONGEST_NAME:
-        raise UsageError(f"queue name {name!r} has {len(name)} characters, expected 1 to {LONGEST_NAME}")
+@_settings_options
+def create(name: str, store: str | None, as_json: bool, **given: Any) -> None:
+    """Create a queue.
+
+    \b
+    launcher queue create gpu --max-running 4
+    """
+    made = _checked({"name": name, **_settings(given)})
     with opened(store) as target:
-        target.create_queue(QueueInfo(name, resource, prioritization))
-        made = next(known for known in target.queues() if known.name == name)
-    if as_json:
-        echo_json(made)
-    else:
-        click.echo(f"queue {name} created ({resource})")
+        target.create_queue(made)
+        _print(_found(target, name), f"queue {name} created ({made.resource})", as_json)
+
+
+@queue.command()
+@click.argument("name")
+@_settings_options
+def update(name: str, store: str | None, as_json: bool, **given: Any) -> None:
+    """Change some settings of a queue; the others stay. What is queued already stays as it was added."""
+    with opened(store) as target:
+        before = {key: value for key, value in asdict(_found(target, name)).items() if key != "created_at"}
+        target.update_queue(_checked({**before, **_settings(given)}))
+        _print(_found(target, name), f"queue {name} updated", as_json)
+
+
+@queue.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@store_option
+def apply(file: Path, dry_run: bool, yes: bool, store: str | None) -> None:
+    """Make queues what a YAML file says: one queue's settings, or a list. Shows the differences first."""
+    wanted = read_queues(file)
+    with opened(store, read_only=dry_run) as target:
+        changes = [change for change in plan_changes(target, wanted) if change.lines]
+        for change in changes:
+            click.echo(f"queue {change.after.name}{'' if change.before else ' (new)'}")
+            for line in change.lines:
+                click.echo(f"  {line}")
+        if not changes:
+            click.echo("nothing to change")
+        elif dry_run:
+            click.echo("nothing is changed (--dry-run)")
+        else:
+            if not yes and sys.stdin.isatty():
+                click.confirm("Apply?", abort=True, err=True)
+            apply_changes(target, changes)
+            click.echo(f"{len(changes)} queue{'s' if len(changes) != 1 else ''} changed")
+
+
+@queue.command()
+@click.argument("name")
+@store_option
+def pause(name: str, store: str | None) -> None:
+    """Let agents take nothing more from a queue; what runs goes on."""
+    with opened(store) as target:
+        target.pause_queue(name, paused=True)
+    click.echo(f"queue {name} paused; launcher queue resume {name} lets agents take from it again")
+
+
+@queue.command()
+@click.argument("name")
+@store_option
+def resume(name: str, store: str | None) -> None:
+    """Let agents take from a paused queue again."""
+    with opened(store) as target:
+        target.pause_queue(name, paused=False)
+    click.echo(f"queue {name} resumed")
+
+
+@queue.command()
+@click.argument("name")
+@store_option
+def delete(name: str, store: str | None) -> None:
+    """Delete a queue in which nothing waits or runs; its ended items stay."""
+    with opened(store) as target:
+        target.delete_queue(name)
+    click.echo(f"queue {name} deleted")
 
 
 @queue.command("list")
@@ -51,8 +131,14 @@ def list_queues(store: str | None, as_json: bool) -> None:
     if as_json:
         echo_json(queues)
         return
-    rows = [(known.name, known.resource, known.prioritization, "paused" if known.paused else "") for known in queues]
-    echo_table("", ["QUEUE", "RESOURCE", "PRIORITIZATION", "STATE"], rows)
+    rows = [
+        (
+            known.name, known.resource, known.prioritization, str(known.max_running or ""),
+            "paused" if known.paused else "", known.description,
+        )
+        for known in queues
+    ]  # fmt: skip
+    echo_table("", ["QUEUE", "RESOURCE", "PRIORITIZATION", "MAX RUNNING", "STATE", "DESCRIPTION"], rows)
 
 
 @queue.command()
@@ -62,21 +148,63 @@ def list_queues(store: str | None, as_json: bool) -> None:
 def show(name: str, store: str | None, as_json: bool) -> None:
     """Show one queue."""
     with opened(store) as target:
-        queues = {known.name: known for known in target.queues()}
+        found = _found(target, name)
         counts = {count.state.value: 0 for count in target.counts()}
         for count in target.counts():
             if count.queue == name:
                 counts[count.state.value] += count.number
-    if name not in queues:
-        raise NotFoundError(f"no queue named {name!r}; {suggest(name, queues)}")
-    found = queues[name]
     if as_json:
         echo_json({"queue": found, "counts": counts})
         return
-    click.echo(f"queue           {found.name}")
-    click.echo(f"resource        {found.resource}")
-    click.echo(f"prioritization  {found.prioritization}")
-    click.echo(f"created         {moment(found.created_at)}")
-    click.echo(
-        f"items           {', '.join(f'{number} {state}' for state, number in counts.items() if number) or 'none'}"
-    )
+    from launcher.paths import yaml_text
+
+    told = {key: value for key, value in asdict(found).items() if value not in (None, "", {}) and key != "created_at"}
+    click.echo(yaml_text(told), nl=False)
+    click.echo(f"# created {moment(found.created_at)}")
+    click.echo(f"# items: {', '.join(f'{number} {state}' for state, number in counts.items() if number) or 'none'}")
+
+
+def _settings(given: dict[str, Any]) -> dict[str, Any]:
+    """The settings that flags say, as a queue file would."""
+    settings = {name: value for name, value in given.items() if value is not None and value != ()}
+    if "max_running" in settings:
+        settings["max_running"] = settings["max_running"] or None
+    for name in ("resource_args", "variables"):
+        if name in settings:
+            settings[name] = _yaml(name, settings[name])
+    if "links" in settings:
+        pairs = [link.partition("=") for link in settings["links"]]
+        if bad := [name for name, equals, _ in pairs if not equals]:
+            raise UsageError(f"--link {bad[0]!r} has no address; expected NAME=ADDRESS")
+        settings["links"] = {name: address for name, _, address in pairs}
+    return settings
+
+
+def _yaml(name: str, text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--{name.replace('_', '-')} is not YAML: {error}") from error
+
+
+def _checked(settings: dict[str, Any]) -> QueueInfo:
+    made, problems = queue_info(settings)
+    if made is None:
+        raise UsageError("\n".join(f"queue {settings['name']!r}: {problem}" for problem in problems))
+    return made
+
+
+def _found(store: Store, name: str) -> QueueInfo:
+    queues = {known.name: known for known in store.queues()}
+    if name not in queues:
+        raise NotFoundError(f"no queue named {name!r}; {suggest(name, queues)}")
+    return queues[name]
+
+
+def _print(found: QueueInfo, text: str, as_json: bool) -> None:
+    if as_json:
+        echo_json(found)
+    else:
+        click.echo(text)

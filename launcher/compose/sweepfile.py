@@ -12,9 +12,9 @@ from typing import Any
 from launcher.compose.grid import Block, Selection
 from launcher.compose.rules import Rule
 from launcher.errors import UsageError, suggest
+from launcher.item import GOALS
 from launcher.spec import parse_priority
 
-GOALS = ("maximize", "minimize")
 ORDERS = ("grid", "shuffle")
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 NOT_PLAIN = ("true", "false", "null", "nan", "inf")

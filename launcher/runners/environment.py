@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from launcher import canonical
+from launcher.errors import RunnerError
 from launcher.item import Lease
 from launcher.paths import RunPaths
 from launcher.template import MACROS, fill
@@ -84,3 +85,17 @@ def command(lease: Lease, paths: RunPaths) -> list[str]:
     files: dict[str, str | None] = {"run_dir": str(paths.folder), "config_file": str(paths.config)}
     filled: list[str] = fill([*overrides.get("entry_point", []), *overrides.get("args", [])], files, {})
     return filled
+
+
+def own_environment(lease: Lease, environ: Mapping[str, str]) -> dict[str, str]:
+    """The `env` of a process's `resource_args`, its macros filled from the run and the agent's environment.
+
+    Raises RunnerError for a secret that the agent's environment has not.
+    """
+    document = lease.document
+    missing = [name for name in document.get("secrets") or () if name not in environ]
+    if missing:
+        raise RunnerError(f"the agent's environment has no {', '.join(missing)}; start the agent with it", "prepare")
+    arguments = (document.get("resource_args") or {}).get(document.get("resource")) or {}
+    filled: dict[str, Any] = fill(dict(arguments.get("env") or {}), macros(lease), environ)
+    return {name: value if isinstance(value, str) else canonical.encode(value) for name, value in filled.items()}

@@ -15,7 +15,7 @@ from launcher.errors import RunnerError
 from launcher.item import Cancelled, Lease, Lost, Outcome
 from launcher.paths import RunPaths
 from launcher.runners import Handle, Request
-from launcher.runners.environment import command, run_environment
+from launcher.runners.environment import command, own_environment, run_environment
 from launcher.runners.verdict import judge
 
 GRACE_SECONDS = 10.0
@@ -37,7 +37,7 @@ class LocalProcess:
         argv = command(lease, paths)
         if not argv:
             raise RunnerError("the spec has no entry_point, so there is nothing to start", "prepare")
-        env = {**environ, **run_environment(lease, paths)}
+        env = {**environ, **own_environment(lease, environ), **run_environment(lease, paths)}
         cwd = os.path.join(code, lease.document.get("overrides", {}).get("working_dir") or "")  # noqa: PTH118 - pure text
         return Request(tuple(argv), env, cwd, str(paths.log), lease.token)
 

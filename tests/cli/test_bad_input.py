@@ -35,7 +35,7 @@ Cli = Callable[..., Result]
         (["add", "--sweeep", "x"], "No such option '--sweeep'"),
         (["ad"], "no command 'ad'; did you mean 'add'?"),
         (["agent", "--max-jobs", "0"], "Invalid value for '--max-jobs'"),
-        (["queue", "create", "x" * 65], "has 65 characters, expected 1 to 64"),
+        (["queue", "create", "x" * 65], "has 65 characters, expected at most 64"),
     ],
 )
 def test_a_wrong_call_exits_2_and_queues_nothing(cli: Cli, project: Project, arguments: list[str], told: str) -> None:
@@ -92,8 +92,9 @@ def test_bad_points_are_told_grouped_by_cause_and_nothing_is_queued(cli: Cli, pr
     result = cli("add", "-m", "model=svm,bad", "seed=range(3)", "--sweep", "s")
     assert result.code == 1
     assert "6 points, nothing queued: 1 problem" in result.err
-    assert "3 of 6 points: priority: 'rbf' is unknown" in result.err
-    assert "first: point 1, model=svm seed=0" in result.err
+    expected = "one of 0 (critical), 1 (high), 2 (medium), 3 (low)"
+    first = f"point 1 (model=svm seed=0): 'rbf' is unknown; expected {expected}"
+    assert f"\n  priority: expected {expected}: 3 of 6 points, first: {first}\n" in result.err
     assert '"sweeps": []' in cli("status", "--json").out
 
 

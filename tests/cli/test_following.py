@@ -183,7 +183,7 @@ def test_an_idle_agent_hears_of_a_new_item(project: Project) -> None:
 def test_queues_can_be_made_and_shown(cli: Cli) -> None:
     assert cli("queue", "create", "gpu", "--resource", "slurm").out == "queue gpu created (slurm)\n"
     assert [queue["name"] for queue in json.loads(cli("queue", "list", "--json").out)] == ["default", "gpu"]
-    assert "resource        slurm" in cli("queue", "show", "gpu").out
+    assert "resource: slurm" in cli("queue", "show", "gpu").out
     assert "slurm" in cli("queue", "list").out
 
 

@@ -1,0 +1,71 @@
+"""What a launch spec must be beyond its schema: one source, a command where one is needed, arguments that suit its
+queue and its resource. The dispatcher raises everything that is found here at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from launcher import schema
+from launcher.errors import NotYetError, Problem, suggest
+from launcher.item import QueueInfo
+from launcher.runners import RESOURCES
+
+SOURCES = ("uri", "job", "docker_image")
+JOB = re.compile(r"(?:(?:[^/:\s]+/)?[^/:\s]+/)?[^/:\s]+(?::[^/:\s]+)?")
+
+
+def problems(document: Mapping[str, Any], given: Mapping[str, Any], queue: QueueInfo) -> Iterator[Problem]:
+    """What is wrong with the arguments `given` and the `document` made of them, for this queue."""
+    docker = document["docker"]
+    image = docker.get("docker_image") if isinstance(docker, dict) else None
+    sources = {"uri": document.get("uri"), "job": document.get("job"), "docker_image": image}
+    present = [f"{name}={value!r}" for name, value in sources.items() if value]
+    if len(present) != 1:
+        told = ", ".join(present) or "none"
+        yield Problem("source", f"exactly one of uri, job or docker_image must be given; got {told}")
+    if document.get("resource") == "local-process":
+        yield from _process_problems(document, image)
+    if document.get("job") and not JOB.fullmatch(str(document["job"])):
+        yield Problem("job", f"{document['job']!r} is no job; expected entity/project/name:alias")
+    if given.get("build"):
+        if not given.get("queue_name"):
+            yield Problem("build", "needs queue_name, the queue that the job with the built image waits in")
+        if document.get("resource") == "local-process":
+            yield Problem("build", "builds an image, which local-process cannot run; name another resource")
+    priority = given.get("priority")
+    if priority is not None and queue.prioritization == "DISABLED":
+        yield Problem("priority", f"{priority!r} given, but queue {queue.name!r} has its prioritization disabled")
+
+
+def _process_problems(document: Mapping[str, Any], image: str | None) -> Iterator[Problem]:
+    if image:
+        yield Problem("docker_image", f"{image!r} cannot be run by local-process; name another resource or queue")
+    elif not document.get("job") and not document["overrides"].get("entry_point"):
+        yield Problem(
+            "entry_point",
+            "missing; expected the command to run, as ['python', 'train.py'] (or after -- on the command line)",
+        )
+
+
+def resource_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is wrong with the resource of a spec, and with its arguments for it."""
+    resource = document.get("resource")
+    if not isinstance(resource, str):
+        return
+    if resource not in RESOURCES:
+        yield Problem("resource", f"{resource!r} is none that this store's agents run; {suggest(resource, RESOURCES)}")
+        return
+    own = document.get("resource_args")
+    arguments = own.get(resource) if isinstance(own, Mapping) else None
+    if isinstance(arguments, Mapping) and arguments:
+        yield from schema.problems(arguments, f"resource_args/{resource}", path=("resource_args", resource))
+
+
+def refuse_later(document: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Raise NotYetError for what this version checks but cannot do yet."""
+    if document.get("job"):
+        raise NotYetError(f"job={document['job']!r}: jobs are not in this version yet; give uri or docker_image")
+    if given.get("build"):
+        raise NotYetError("build=True: image builds are not in this version yet; give the docker_image of a built one")

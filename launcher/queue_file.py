@@ -1,0 +1,112 @@
+"""Queues as a file says them: YAML becomes checked QueueInfos, and applying them changes only what differs. `launcher
+queue` calls it for files and for flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from launcher import canonical, schema
+from launcher.errors import Problem, UsageError
+from launcher.item import QueueInfo
+from launcher.queues import Store
+from launcher.variables import queue_problems
+
+DEFAULT_RESOURCE = "local-process"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What applying a queue does: `before` is None for a new one. Without `lines` there is nothing to do."""
+
+    before: QueueInfo | None
+    after: QueueInfo
+    lines: tuple[str, ...]
+
+
+def queue_info(settings: Mapping[str, Any]) -> tuple[QueueInfo | None, list[Problem]]:
+    """The queue that `settings` describe (the fields of schemas/queue.json), or everything that is wrong with them.
+
+    >>> queue_info({"name": "gpu", "resource": "slurm", "max_running": 0})[1][0].path
+    'max_running'
+    """
+    found = schema.problems(dict(settings), "queue")
+    if found:
+        return None, found
+    queue = QueueInfo(**{"resource": DEFAULT_RESOURCE, **settings})
+    found = list(queue_problems(queue))
+    others = [key for key in queue.resource_args if key != queue.resource]
+    if others:
+        found.append(
+            Problem(
+                "resource_args", f"has {', '.join(others)}, but the resource is {queue.resource}; expected its name"
+            )
+        )
+    return (None, found) if found else (queue, [])
+
+
+def read_queues(path: Path) -> list[QueueInfo]:
+    """The queues of a file: a list of their settings, or one queue's. UsageError lists everything that is wrong."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"queue file {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise UsageError(f"queue file {path} is not YAML: {error}") from error
+    entries = content if isinstance(content, list) else [content]
+    queues: list[QueueInfo] = []
+    problems: list[str] = []
+    for number, entry in enumerate(entries, 1):
+        if not isinstance(entry, Mapping):
+            problems.append(f"queue {number} is {type(entry).__name__}, expected a mapping with name, resource, …")
+            continue
+        queue, found = queue_info({str(key): value for key, value in entry.items()})
+        if queue:
+            queues.append(queue)
+        problems.extend(f"queue {number} ({entry.get('name')!r}): {problem}" for problem in found)
+    names = [queue.name for queue in queues]
+    problems.extend(f"queue {name!r} is there twice" for name in dict.fromkeys(names) if names.count(name) > 1)
+    if problems:
+        raise UsageError("\n".join(f"queue file {path}: {problem}" for problem in problems))
+    return queues
+
+
+def plan_changes(store: Store, wanted: Sequence[QueueInfo]) -> list[Change]:
+    """What it takes to make the store's queues these ones; queues that are not named stay as they are."""
+    known = {queue.name: queue for queue in store.queues()}
+    return [_change(known.get(queue.name), queue) for queue in wanted]
+
+
+def apply_changes(store: Store, changes: Sequence[Change]) -> None:
+    """Do what `plan_changes` found."""
+    for change in changes:
+        if change.before is None:
+            store.create_queue(change.after)
+        elif change.lines:
+            store.update_queue(change.after)
+            if change.after.paused != change.before.paused:
+                store.pause_queue(change.after.name, paused=change.after.paused)
+
+
+def _change(before: QueueInfo | None, after: QueueInfo) -> Change:
+    if before is None:
+        return Change(None, after, tuple(_lines({}, _settings(after))))
+    return Change(before, after, tuple(_lines(_settings(before), _settings(after))))
+
+
+def _settings(queue: QueueInfo) -> dict[str, Any]:
+    empty = asdict(replace(QueueInfo("", ""), name=queue.name))
+    return {name: value for name, value in asdict(queue).items() if value != empty[name] and name != "created_at"}
+
+
+def _lines(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    for name in dict.fromkeys([*before, *after]):
+        if before.get(name) != after.get(name):
+            if name in before:
+                yield f"- {name}: {canonical.encode(before[name])}"
+            if name in after:
+                yield f"+ {name}: {canonical.encode(after[name])}"
