@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from launcher.api import QueuedRun as QueuedRun
+    from launcher.api import Queues as Queues
     from launcher.api import launch_add as launch_add
     from launcher.api import launch_sweep as launch_sweep
     from launcher.compose import Point as Point
@@ -27,6 +28,7 @@ _HOMES = {
     "LaunchSpec": "spec",
     "Point": "compose",
     "QueuedRun": "api",
+    "Queues": "api",
     "RunState": "item",
     "compose_grid": "compose",
     "launch_add": "api",

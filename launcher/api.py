@@ -1,18 +1,19 @@
-"""The Python API: `launch_add` with W&B's signature and the QueuedRun it returns, and `launch_sweep`."""
+"""The Python API: `launch_add` with W&B's signature and the QueuedRun it returns, `launch_sweep`, and the queues."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launcher import queue_file
 from launcher.compose import Point
 from launcher.dispatcher import Dispatcher
 from launcher.errors import LaunchError, UsageError
-from launcher.item import GOALS, HELD, TERMINAL, Item, ItemFilter, Receipt, RunState, Sweep
+from launcher.item import GOALS, HELD, TERMINAL, Item, ItemFilter, QueueInfo, Receipt, RunState, Sweep
 from launcher.paths import RunPaths
 from launcher.queues import Store, open_store
 from launcher.settings import store_url
@@ -150,6 +151,58 @@ def launch_add(  # noqa: PLR0913 - W&B's signature, exactly
         sweep=sweep_id,
         store=url,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """The queues of a store (its URL; default: as for `launch_add`), as `launcher queue` shows and changes them.
+
+    Settings are those of schemas/queue.json by name: resource, resource_args, variables, prioritization, max_running,
+    allow_overrides, entity, links, description. All raise LaunchError that lists what is wrong, with nothing changed.
+
+    >>> Queues().create("gpu", resource="slurm", max_running=4).resource  # doctest: +SKIP
+    'slurm'
+    """
+
+    store: str | None = None
+
+    def create(self, name: str, **settings: Any) -> QueueInfo:
+        """Create a queue."""
+        with self._opened() as store:
+            return queue_file.create_queue(store, name, settings)
+
+    def update(self, name: str, **settings: Any) -> QueueInfo:
+        """Change the named settings; the others stay, and so do the items that are in it already."""
+        with self._opened() as store:
+            return queue_file.update_queue(store, name, settings)
+
+    def show(self, name: str) -> QueueInfo:
+        """The queue of this name."""
+        with self._opened() as store:
+            return queue_file.found_queue(store, name)
+
+    def list(self) -> Sequence[QueueInfo]:
+        """Every queue, by name."""
+        with self._opened() as store:
+            return store.queues()
+
+    def pause(self, name: str) -> None:
+        """Let agents take nothing more from it; what runs goes on."""
+        with self._opened() as store:
+            store.pause_queue(name, paused=True)
+
+    def resume(self, name: str) -> None:
+        """Let agents take from it again."""
+        with self._opened() as store:
+            store.pause_queue(name, paused=False)
+
+    def delete(self, name: str) -> None:
+        """Delete it; LaunchError while anything waits or runs in it."""
+        with self._opened() as store:
+            store.delete_queue(name)
+
+    def _opened(self) -> closing[Store]:
+        return closing(open_store(store_url(self.store)))
 
 
 def launch_sweep(

@@ -60,6 +60,8 @@ class Causes:
 
     def _told(self, cause: _Cause) -> Problem:
         problem = cause.problem
+        if self.total == 1:
+            return problem
         share = f"{cause.count:,} of {self._total()}, first: {cause.first}"
         detail = f": {problem.message}" if problem.cause and problem.cause != problem.message else ""
         return Problem(problem.path, f"{problem.cause or problem.message}: {share}{detail}")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from launcher import checks, schema
+from launcher import canonical, checks, schema
 from launcher.causes import Causes
 from launcher.checks import SOURCES
 from launcher.compose import Point
@@ -42,13 +42,15 @@ def _user() -> str:
 class Dispatcher:
     """Makes specs for the queues of one store. A source is pinned once, so one sweep runs one version of its code.
 
-    `folder` is the source of points that name none.
+    `folder` is the source of points that name none. `texts` are template variables of a command line, where numbers
+    and booleans are text; they win over all others.
     """
 
     queues: Mapping[str, QueueInfo]
     folder: str = "."
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     user: str = field(default_factory=_user)
+    texts: Mapping[str, str] = field(default_factory=dict)
     _pinned: dict[tuple[str, str | None], Source] = field(default_factory=dict)
     _seen: dict[int, Any] = field(default_factory=dict)
 
@@ -60,19 +62,27 @@ class Dispatcher:
         `point` gives its config and overrides; `args` are the command's arguments before `${overrides}` is filled.
         Raises SpecError with all problems, NotFoundError for an unknown queue, NotYetError for what is to come.
         """
-        given = arguments.given()
+        given = self._given(arguments)
         _raise(schema.problems(given, "launch_arguments"))
         queue = self._queue(given.get("queue_name") or DEFAULT_QUEUE)
         document = construct(given, self.environ, self.user)
         document["resource"] = document["resource"] or queue.resource
+        if queue.entity:
+            document.setdefault("queue_entity", queue.entity)
         if point:
             run_config = {key: value for key, value in point.config.items() if key != LAUNCH_NODE}
             document["overrides"]["run_config"] = run_config
             document["overrides"]["args"] = expand_arguments(
                 ["${overrides}"] if args is None else args, point.overrides
             )
-        problems = [*checks.problems(document, given, queue), *lay_arguments(document, queue)]
-        _raise([*problems, *schema.problems(document, seen=self._seen), *checks.resource_problems(document)])
+        problems = [*checks.problems(document, given, queue), *lay_arguments(document, queue, self.texts)]
+        _raise(
+            [
+                *problems,
+                *schema.problems(document, seen=self._seen if point else None),
+                *checks.resource_problems(document),
+            ]
+        )
         checks.refuse_later(document, given)
         self._pin(document)
         priority = given.get("priority")
@@ -133,6 +143,13 @@ class Dispatcher:
         if args is not None and not (isinstance(args, list) and all(isinstance(entry, str) for entry in args)):
             raise SpecError([Problem("launch.args", f"{args!r} is no list of strings")])
         return self.spec(replace(arguments, **given), point=point, args=args)
+
+    def _given(self, arguments: LaunchArguments) -> dict[str, Any]:
+        """A copy of the arguments, which the document may keep: the caller's own objects are never changed."""
+        try:
+            return {name: canonical.plain(value) for name, value in arguments.given().items()}
+        except RecursionError as error:
+            raise SpecError([Problem("", "an argument holds itself, or is nested too deeply for JSON")]) from error
 
     def _queue(self, name: str) -> QueueInfo:
         if name not in self.queues:

@@ -1,5 +1,5 @@
-"""Queues as a file says them: YAML becomes checked QueueInfos, and applying them changes only what differs. `launcher
-queue` calls it for files and for flags."""
+"""Queues from their settings, by name or from a YAML file: checked whole, and changed only where they differ. The
+Python API and `launcher queue` call it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import canonical, schema
-from launcher.errors import Problem, UsageError
+from launcher.errors import NotFoundError, Problem, UsageError, suggest
 from launcher.item import QueueInfo
 from launcher.queues import Store
 from launcher.variables import queue_problems
@@ -47,6 +47,36 @@ def queue_info(settings: Mapping[str, Any]) -> tuple[QueueInfo | None, list[Prob
     return (None, found) if found else (queue, [])
 
 
+def create_queue(store: Store, name: str, settings: Mapping[str, Any]) -> QueueInfo:
+    """Create a queue. UsageError for all that is wrong with its settings, LaunchError for a name that is taken."""
+    store.create_queue(_checked({**settings, "name": name}))
+    return found_queue(store, name)
+
+
+def update_queue(store: Store, name: str, settings: Mapping[str, Any]) -> QueueInfo:
+    """Change the named settings of a queue; the others stay, and so do the items that are in it already."""
+    before = {key: value for key, value in asdict(found_queue(store, name)).items() if key != "created_at"}
+    wanted = _checked({**before, **settings, "name": name})
+    store.update_queue(wanted)
+    store.pause_queue(name, paused=wanted.paused)
+    return found_queue(store, name)
+
+
+def found_queue(store: Store, name: str) -> QueueInfo:
+    """The queue of this name; NotFoundError with the nearest names when there is none."""
+    queues = {known.name: known for known in store.queues()}
+    if name not in queues:
+        raise NotFoundError(f"no queue named {name!r}; {suggest(name, queues)}")
+    return queues[name]
+
+
+def _checked(settings: Mapping[str, Any]) -> QueueInfo:
+    queue, problems = queue_info(settings)
+    if queue is None:
+        raise UsageError("\n".join(f"queue {settings['name']!r}: {problem}" for problem in problems))
+    return queue
+
+
 def read_queues(path: Path) -> list[QueueInfo]:
     """The queues of a file: a list of their settings, or one queue's. UsageError lists everything that is wrong."""
     import yaml
@@ -57,12 +87,12 @@ def read_queues(path: Path) -> list[QueueInfo]:
         raise UsageError(f"queue file {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise UsageError(f"queue file {path} is not YAML: {error}") from error
-    entries = content if isinstance(content, list) else [content]
+    entries = content if isinstance(content, list) and content else [content]
     queues: list[QueueInfo] = []
     problems: list[str] = []
     for number, entry in enumerate(entries, 1):
         if not isinstance(entry, Mapping):
-            problems.append(f"queue {number} is {type(entry).__name__}, expected a mapping with name, resource, …")
+            problems.append(f"queue {number} is {entry!r}, expected a mapping with name, resource, …")
             continue
         queue, found = queue_info({str(key): value for key, value in entry.items()})
         if queue:

@@ -4,6 +4,7 @@ dispatcher calls it for every spec; the Rust validator gives the quick yes, the 
 from __future__ import annotations
 
 import json
+import marshal
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "schemas"
 LONGEST_SHOWN = 80
 LARGEST_SEEN = 5000
+NOT_FINITE = re.compile(rb"g.{6}[\xf0-\xff][\x7f\xff]", re.DOTALL)
+"""A float's eight bytes as marshal writes them, all exponent bits set; text may look like it, numbers cannot."""
 ALWAYS_JSON = frozenset({type(None), bool, int})
 
 
@@ -42,7 +45,8 @@ def problems(
     overrides.entry_point[0]: 3 is an integer, expected a string
     """
     found: list[Problem] = []
-    _not_json(document, path, found, {} if seen is None else seen)
+    if seen is not None or not _surely_json(document):
+        _not_json(document, path, found, {} if seen is None else seen)
     if found:
         return found  # a validator's verdict on what is not JSON means nothing
     if _fast(schema).is_valid(document):
@@ -80,6 +84,18 @@ def _explained(validator: Any, value: Any, path: tuple[str | int, ...], otherwis
     errors = sorted(validator.iter_errors(value), key=_place)
     explained = list(dict.fromkeys(_explain(error, path) for error in errors))
     return explained or [Problem(dotted(path), f"{_show(value)} {otherwise}")]
+
+
+def _surely_json(document: Any) -> bool:
+    """A quick yes, in C alone; False means that `_not_json` must look. orjson refuses keys that are no strings, half
+    surrogate pairs and most types, marshal the rest (an enum's member, a UUID). orjson writes NaN as null; marshal
+    writes its eight bytes."""
+    try:
+        text = canonical.quick(document)
+        packed = marshal.dumps(document, 2)  # later formats write equal values once
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return "\\u0000" not in text and not ("null" in text and NOT_FINITE.search(packed))
 
 
 def _not_json(value: Any, path: tuple[str | int, ...], found: list[Problem], seen: dict[int, Any]) -> None:

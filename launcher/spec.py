@@ -3,7 +3,6 @@ The dispatcher builds specs, stores keep them, agents run them."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -146,28 +145,28 @@ def construct(given: Mapping[str, Any], environ: Mapping[str, str], user: str) -
     """The launch spec's document from launch_add's arguments (`LaunchArguments.given()`, types already checked).
 
     Every field follows argument > `config` > LAUNCHER_* > WANDB_* in `environ` > default. Nothing of `given` is
-    changed or shared.
+    changed, but the document shares its parts.
 
     >>> construct({"docker_image": "alpine", "project": "p"}, {}, "me")["docker"]
     {'docker_image': 'alpine'}
     """
-    document: dict[str, Any] = copy.deepcopy(dict(given.get("config") or {}))
-    document.pop("_wandb_api_key", None)  # a secret, which no store may hold
+    document: dict[str, Any] = dict(given.get("config") or {})
     for key in ("docker", "git", "overrides"):
         document[key] = dict(document.get(key) or {})
 
-    def chosen(name: str, default: Any) -> Any:
+    def chosen(name: str, value: Any = None) -> Any:
         upper = name.upper()
-        value = given.get(name) or document.get(name)
-        return value or environ.get(f"LAUNCHER_{upper}") or environ.get(f"WANDB_{upper}") or default
+        value = given.get(name) or document.get(name) or value
+        return value or environ.get(f"LAUNCHER_{upper}") or environ.get(f"WANDB_{upper}") or ""
 
-    document["entity"] = chosen("entity", "")
-    document["project"] = chosen("project", "")
+    job = given.get("job") or document.get("job") or ""
+    document["entity"] = chosen("entity")
+    document["project"] = chosen("project", job.split("/")[-2] if "/" in job else None)
     document["author"] = given.get("author") or document.get("author") or environ.get("WANDB_USERNAME") or user
     document["resource"] = given.get("resource") or document.get("resource")
     for name in ("uri", "job", "name", "run_id", "sweep_id", "resource_args"):
         if given.get(name):
-            document[name] = copy.deepcopy(given[name])
+            document[name] = given[name]
     if given.get("template_variables"):
         document["template_variables"] = {**(document.get("template_variables") or {}), **given["template_variables"]}
     if document["resource"] in RESOURCE_ALIASES:

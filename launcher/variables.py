@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from launcher import schema, template
@@ -12,14 +13,9 @@ from launcher.errors import Problem, suggest
 from launcher.item import QueueInfo
 
 SECRET = "secret"  # noqa: S105 - the format's name
+API_KEY = "_wandb_api_key"
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 """What a secret variable's value looks like: the name of a variable in the environment of the agent."""
-
-
-class Text(str):
-    """A value from a command line: text that says a number or a boolean is one where the schema wants one."""
-
-    __slots__ = ()
 
 
 def queue_problems(queue: QueueInfo) -> Iterator[Problem]:
@@ -42,26 +38,34 @@ def queue_problems(queue: QueueInfo) -> Iterator[Problem]:
             yield from schema.value_problems(definition["default"], definition, ("variables", name, "default"))
 
 
-def lay_arguments(document: dict[str, Any], queue: QueueInfo) -> list[Problem]:
+def lay_arguments(document: dict[str, Any], queue: QueueInfo, texts: Mapping[str, str]) -> list[Problem]:
     """Give a spec its `resource_args`: the queue's, its variables filled, and over them, key by key, the spec's own.
 
-    Takes `template_variables` out of the document, for they have done their work; returns all problems with them.
+    Takes `template_variables` out of the document, for they have done their work, and names the secrets it refers to;
+    returns all problems with them.
     """
-    given = document.pop("template_variables", None) or {}
+    given = dict(document.pop("template_variables", None) or {})
+    given.update((name, typed(text, queue.variables.get(name, {}))) for name, text in texts.items())
     own = document.get("resource_args") or {}
     values, problems = settle(queue, given)
     if own and not queue.allow_overrides:
         problems.append(
             Problem("resource_args", f"given, but queue {queue.name!r} allows none of its own; use template_variables")
         )
+    key = document.get(API_KEY)
+    problems.extend(_reference_problems(API_KEY, key) if key is not None else ())
     if problems:
         return problems
+    names = {key[2:-1]} if key else set()
     if queue.resource_args and document.get("resource") == queue.resource:
-        rendered = template.render(queue.resource_args, values)
-        document["resource_args"] = laid_over(rendered, own)
-        if names := secrets(queue, values):
-            document["secrets"] = names
-    return []
+        own = document["resource_args"] = laid_over(template.render(queue.resource_args, values), own)
+        names |= secrets(queue, values)
+    if names:
+        document["secrets"] = sorted(names)
+    return [
+        Problem("resource_args", f"{text!r} is left in it; only a queue's variables, in its settings, are filled")
+        for text, _ in template.placeholders(own)
+    ]
 
 
 def settle(queue: QueueInfo, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
@@ -76,7 +80,7 @@ def settle(queue: QueueInfo, given: Mapping[str, Any]) -> tuple[dict[str, Any], 
             )
     for name, definition in queue.variables.items():
         if name in given:
-            value = values[name] = _typed(given[name], definition)
+            value = values[name] = given[name]
             problems.extend(_value_problems(name, value, definition))
         elif "default" in definition:
             values[name] = definition["default"]
@@ -87,11 +91,9 @@ def settle(queue: QueueInfo, given: Mapping[str, Any]) -> tuple[dict[str, Any], 
     return values, problems
 
 
-def secrets(queue: QueueInfo, values: Mapping[str, Any]) -> list[str]:
+def secrets(queue: QueueInfo, values: Mapping[str, Any]) -> set[str]:
     """The names in the agent's environment that these values refer to as secrets."""
-    return sorted({
-        values[name][2:-1] for name, definition in queue.variables.items() if definition.get("format") == SECRET
-    })  # fmt: skip
+    return {values[name][2:-1] for name, definition in queue.variables.items() if definition.get("format") == SECRET}
 
 
 def laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,8 +113,6 @@ def _value_problems(name: str, value: Any, definition: Mapping[str, Any]) -> Ite
     path = f"template_variables.{name}"
     if definition.get("format") == SECRET:
         yield from _reference_problems(path, value)
-    elif isinstance(value, str) and template.BRACES.search(value):
-        yield Problem(path, f"{value!r} holds {{{{…}}}}, which would never be filled")
     else:
         yield from schema.value_problems(value, definition, ("template_variables", name))
 
@@ -125,19 +125,20 @@ def _reference_problems(path: str, value: Any) -> Iterator[Problem]:
         )
 
 
-def _typed(value: Any, definition: Mapping[str, Any]) -> Any:
-    if not isinstance(value, Text):
-        return value
+def typed(text: str, definition: Mapping[str, Any]) -> Any:
+    """The value that a command line's `text` says for a variable of this schema; the text itself if it is none.
+
+    >>> typed("4", {"type": "integer"}), typed("true", {"type": "boolean"}), typed("4", {"type": "string"})
+    (4, True, '4')
+    """
     kind = definition.get("type")
-    if kind == "boolean" and value.lower() in ("true", "false"):
-        return value.lower() == "true"
+    if kind == "boolean" and text.lower() in ("true", "false"):
+        return text.lower() == "true"
     for wanted, convert in (("integer", int), ("number", float)):
         if kind == wanted:
-            try:
-                return convert(value)
-            except ValueError:
-                return str(value)
-    return str(value)
+            with suppress(ValueError):
+                return convert(text)
+    return text
 
 
 def _wanted(definition: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ NAMES = [
     "LaunchSpec",
     "Point",
     "QueuedRun",
+    "Queues",
     "RunState",
     "compose_grid",
     "launch_add",

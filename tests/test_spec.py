@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from launcher import canonical
 from launcher.errors import UsageError
 from launcher.spec import PRIORITIES, LaunchArguments, LaunchSpec, Source, construct, parse_priority
 
@@ -275,7 +276,7 @@ def test_unknown_keys_of_the_config_are_kept(config: dict[str, Any]) -> None:
 def test_the_callers_arguments_are_neither_changed_nor_shared(config: dict[str, Any]) -> None:
     given_ = copy.deepcopy({**EVERYTHING, "config": {**EVERYTHING["config"], **config}})
     before = copy.deepcopy(given_)
-    document = construct(given_, {"LAUNCHER_PROJECT": "p"}, "u")
+    document = construct(canonical.plain(given_), {"LAUNCHER_PROJECT": "p"}, "u")
     assert given_ == before
     scribble(document)
     assert given_ == before

@@ -35,7 +35,7 @@ def plan(ctx: click.Context, *, explain: bool, store: str | None, as_json: bool,
     asked = wanted(ctx.obj, **given)
     with opened(store, read_only=True) as target:
         queues = {queue.name: queue for queue in target.queues()}
-    specs = Dispatcher(queues, str(asked.settings.root)).specs(asked.grid, asked.overlay)
+    specs = Dispatcher(queues, str(asked.settings.root), texts=asked.variables).specs(asked.grid, asked.overlay)
     if as_json:
         _print_json(specs, asked.sweep.name)
     else:
@@ -77,7 +77,8 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
     """
     asked = wanted(ctx.obj, **given)
     with opened(store) as target, _progress(asked.grid, as_json) as step:
-        dispatcher = Dispatcher({queue.name: queue for queue in target.queues()}, str(asked.settings.root))
+        queues = {queue.name: queue for queue in target.queues()}
+        dispatcher = Dispatcher(queues, str(asked.settings.root), texts=asked.variables)
         receipt = target.push(asked.sweep, dispatcher.specs(asked.grid, asked.overlay, step), again=again)
     _print_removed(asked.grid)
     if as_json:

@@ -20,7 +20,6 @@ from launcher.errors import UsageError
 from launcher.item import Sweep
 from launcher.settings import Settings, load_settings
 from launcher.spec import LaunchArguments, parse_priority
-from launcher.variables import Text
 
 ASK_ABOVE = 10_000
 
@@ -51,6 +50,7 @@ class Wanted:
     grid: Grid
     sweep: Sweep
     overlay: LaunchArguments
+    variables: dict[str, str]
 
 
 def grid_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -106,7 +106,6 @@ def wanted(
         queue_name=queue or file.queue,
         sweep_id=name,
         priority=parse_priority(priority) if priority is not None else file.priority,
-        template_variables=_variables(terms["variables"]),
     )
     grid = Grid.of_blocks(
         Repository(folder),
@@ -118,15 +117,15 @@ def wanted(
         verify=terms["verify"],
     )
     _confirm(len(grid), yes)
-    return Wanted(settings, grid, Sweep(name, file.metric, file.goal), overlay)
+    return Wanted(settings, grid, Sweep(name, file.metric, file.goal), overlay, _variables(terms["variables"]))
 
 
-def _variables(given: Sequence[str]) -> dict[str, Text] | None:
+def _variables(given: Sequence[str]) -> dict[str, str]:
     """Template variables of the command line: NAME=VALUE, where the value may hold more `=`."""
     pairs = [pair.partition("=") for pair in given]
     if bad := [name for name, equals, _ in pairs if not (name and equals)]:
         raise UsageError(f"--set-var {bad[0]!r} has no value; expected NAME=VALUE")
-    return {name: Text(value) for name, _, value in pairs} or None
+    return {name: value for name, _, value in pairs}
 
 
 def _blocks(file: SweepFile, overrides: Sequence[str], terms: dict[str, Any]) -> list[Block]:

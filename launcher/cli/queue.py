@@ -11,10 +11,9 @@ from typing import Any
 import click
 
 from launcher.cli.common import echo_json, echo_table, json_option, moment, opened, store_option
-from launcher.errors import NotFoundError, UsageError, suggest
+from launcher.errors import UsageError
 from launcher.item import QueueInfo
-from launcher.queue_file import apply_changes, plan_changes, queue_info, read_queues
-from launcher.queues import Store
+from launcher.queue_file import apply_changes, create_queue, found_queue, plan_changes, read_queues, update_queue
 from launcher.runners import RESOURCES
 
 
@@ -49,10 +48,10 @@ def create(name: str, store: str | None, as_json: bool, **given: Any) -> None:
     \b
     launcher queue create gpu --max-running 4
     """
-    made = _checked({"name": name, **_settings(given)})
+    settings = _settings(given)
     with opened(store) as target:
-        target.create_queue(made)
-        _print(_found(target, name), f"queue {name} created ({made.resource})", as_json)
+        made = create_queue(target, name, settings)
+    _print(made, f"queue {name} created ({made.resource})", as_json)
 
 
 @queue.command()
@@ -60,10 +59,10 @@ def create(name: str, store: str | None, as_json: bool, **given: Any) -> None:
 @_settings_options
 def update(name: str, store: str | None, as_json: bool, **given: Any) -> None:
     """Change some settings of a queue; the others stay. What is queued already stays as it was added."""
+    settings = _settings(given)
     with opened(store) as target:
-        before = {key: value for key, value in asdict(_found(target, name)).items() if key != "created_at"}
-        target.update_queue(_checked({**before, **_settings(given)}))
-        _print(_found(target, name), f"queue {name} updated", as_json)
+        made = update_queue(target, name, settings)
+    _print(made, f"queue {name} updated", as_json)
 
 
 @queue.command()
@@ -148,7 +147,7 @@ def list_queues(store: str | None, as_json: bool) -> None:
 def show(name: str, store: str | None, as_json: bool) -> None:
     """Show one queue."""
     with opened(store) as target:
-        found = _found(target, name)
+        found = found_queue(target, name)
         counts = {count.state.value: 0 for count in target.counts()}
         for count in target.counts():
             if count.queue == name:
@@ -187,20 +186,6 @@ def _yaml(name: str, text: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UsageError(f"--{name.replace('_', '-')} is not YAML: {error}") from error
-
-
-def _checked(settings: dict[str, Any]) -> QueueInfo:
-    made, problems = queue_info(settings)
-    if made is None:
-        raise UsageError("\n".join(f"queue {settings['name']!r}: {problem}" for problem in problems))
-    return made
-
-
-def _found(store: Store, name: str) -> QueueInfo:
-    queues = {known.name: known for known in store.queues()}
-    if name not in queues:
-        raise NotFoundError(f"no queue named {name!r}; {suggest(name, queues)}")
-    return queues[name]
 
 
 def _print(found: QueueInfo, text: str, as_json: bool) -> None:

@@ -3,6 +3,7 @@ Pure; every runner calls it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,8 +25,11 @@ def run_environment(lease: Lease, paths: RunPaths) -> dict[str, str]:
     """
     item, document = lease.item, lease.document
     overrides = document.get("overrides", {})
+    job = document.get("job")
+    key = document.get("_wandb_api_key")
+    resumed = item.attempt > 1 or document.get("_resume_count", 0) > 0
     known = {
-        "WANDB_PROJECT": document.get("project"),
+        "WANDB_PROJECT": document.get("project", "").lower(),  # as W&B's own agent gives it
         "WANDB_ENTITY": document.get("entity"),
         "WANDB_RUN_ID": item.id,
         "WANDB_NAME": document.get("name"),
@@ -33,11 +37,11 @@ def run_environment(lease: Lease, paths: RunPaths) -> dict[str, str]:
         "WANDB_LAUNCH_QUEUE_NAME": item.queue,
         "WANDB_LAUNCH_QUEUE_ENTITY": document.get("queue_entity") or document.get("entity"),
         "WANDB_LAUNCH_TRACE_ID": item.id,
-        "WANDB_DOCKER": document.get("docker", {}).get("docker_image"),
-        "WANDB_USERNAME": document.get("author"),
+        "WANDB_DOCKER": _image(document),
+        "WANDB_USERNAME": None if key else document.get("author"),
         "WANDB_SWEEP_ID": item.sweep,
-        "WANDB_RESUME": "allow" if item.attempt > 1 else None,
-        "WANDB_ARTIFACTS": canonical.encode(overrides.get("artifacts") or {}),
+        "WANDB_RESUME": "allow" if resumed else None,
+        "WANDB_ARTIFACTS": json.dumps(({"_wandb_job": job} if job else {}) | (overrides.get("artifacts") or {})),
         "LAUNCHER_RUN_DIR": str(paths.folder),
         "LAUNCHER_CONFIG": str(paths.config),
         "LAUNCHER_RESULT": str(paths.result),
@@ -54,9 +58,9 @@ def chunked(name: str, value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """A variable that holds JSON, or its numbered parts when it is long.
 
     >>> dict(chunked("WANDB_CONFIG", {"lr": 0.1}))
-    {'WANDB_CONFIG': '{"lr":0.1}'}
+    {'WANDB_CONFIG': '{"lr": 0.1}'}
     """
-    text = canonical.encode(value)
+    text = json.dumps(value)  # ASCII, so that a part may end anywhere
     if len(text) <= CHUNK:
         yield name, text
         return
@@ -67,16 +71,19 @@ def chunked(name: str, value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def macros(lease: Lease) -> dict[str, str | None]:
     """The values of the contract's six macros in one run; None for those that it has no value for."""
     document = lease.document
-    image = document.get("image_uri") or document.get("docker", {}).get("docker_image")
     values = (
         document.get("project"),
         document.get("entity"),
         lease.item.id,
         lease.item.name,
-        image,
+        _image(document),
         document.get("author"),
     )
     return dict(zip(MACROS, (value or None for value in values), strict=True))
+
+
+def _image(document: Mapping[str, Any]) -> str | None:
+    return document.get("docker", {}).get("docker_image") or document.get("image_uri")
 
 
 def command(lease: Lease, paths: RunPaths) -> list[str]:
@@ -88,7 +95,8 @@ def command(lease: Lease, paths: RunPaths) -> list[str]:
 
 
 def own_environment(lease: Lease, environ: Mapping[str, str]) -> dict[str, str]:
-    """The `env` of a process's `resource_args`, its macros filled from the run and the agent's environment.
+    """The `env` of a process's `resource_args`, its macros filled from the run and the agent's environment, and the
+    API key that the spec refers to.
 
     Raises RunnerError for a secret that the agent's environment has not.
     """
@@ -98,4 +106,6 @@ def own_environment(lease: Lease, environ: Mapping[str, str]) -> dict[str, str]:
         raise RunnerError(f"the agent's environment has no {', '.join(missing)}; start the agent with it", "prepare")
     arguments = (document.get("resource_args") or {}).get(document.get("resource")) or {}
     filled: dict[str, Any] = fill(dict(arguments.get("env") or {}), macros(lease), environ)
+    if key := document.get("_wandb_api_key"):
+        filled["WANDB_API_KEY"] = environ[key[2:-1]]
     return {name: value if isinstance(value, str) else canonical.encode(value) for name, value in filled.items()}

@@ -186,3 +186,47 @@ def pickup() -> Iterator[Measured]:
         store.close()
     p95 = sorted(waits)[94]
     yield Measured("pickup by an idle agent, p95", p95, None, f"{p95 * 1000:.0f} ms", "≤ 50 ms", p95 <= 0.05)
+
+
+SPECS = 100_000
+
+
+def validate() -> Iterator[Measured]:
+    """Specs of 1 kB that share nothing, through the check that launch_add makes; its peer is Python's jsonschema."""
+    import jsonschema
+
+    from launcher import schema
+
+    documents = [_spec_of_1_kb(number) for number in range(SPECS)]
+
+    def ours() -> float:
+        began = time.perf_counter()
+        assert not any(schema.problems(document) for document in documents)
+        return time.perf_counter() - began
+
+    def peer() -> float:
+        validator = jsonschema.Draft202012Validator(schema._load("launch_spec"))
+        few = documents[: SPECS // 100]
+        began = time.perf_counter()
+        assert all(validator.is_valid(document) for document in few)
+        return (time.perf_counter() - began) * 100
+
+    took, slow = in_turn(ours, peer, rounds=3)
+    figure = f"{took:.2f} s, {slow / took:.0f}x jsonschema"
+    yield Measured(f"validate {SPECS:,} specs of 1 kB", took, slow, figure, "<= 1 s", took <= 1.0)
+
+
+def _spec_of_1_kb(number: int) -> dict[str, Any]:
+    model = {"name": "svm", "kernel": "rbf", "c": 1.0, "layers": [64, 64, 32]}
+    optim = {"name": "adamw", "lr": 0.1 * number, "betas": [0.9, 0.999], "weight_decay": 1e-4, "schedule": "cosine"}
+    data = {"root": "/data/digits", "workers": 8, "augment": ["flip", "crop"], "split": {"train": 0.8, "test": 0.2}}
+    trainer = {"epochs": 90, "devices": 4, "clip": 1.0, "resume": None, "checkpoint": {"every": 5, "keep": 3}}
+    run_config = {"model": model, "optim": optim, "data": data, "trainer": trainer, "seed": number, "note": "x" * 180}
+    repo = "https://host.invalid/team/repo.git"
+    return {
+        "entity": "team", "project": "demo", "author": "ann", "docker": {}, "git": {"version": "a" * 40, "repo": repo},
+        "uri": repo, "resource": "slurm", "name": f"run-{number}", "resource_args": {"slurm": {"gpus": 4}},
+        "overrides": {
+            "entry_point": ["python", "train.py"], "args": [f"seed={number}", "model=svm"], "run_config": run_config,
+        },
+    }  # fmt: skip

@@ -111,7 +111,7 @@ def test_what_a_run_sees(cli: Cli, project: Project) -> None:
         "WANDB_PROJECT": "p", "WANDB_ENTITY": "e", "WANDB_RUN_ID": item.id, "WANDB_NAME": "run-4",
         "WANDB_LAUNCH": "True", "WANDB_LAUNCH_QUEUE_NAME": "default", "WANDB_LAUNCH_QUEUE_ENTITY": "e",
         "WANDB_LAUNCH_TRACE_ID": item.id, "WANDB_USERNAME": "me", "WANDB_SWEEP_ID": "s",
-        "WANDB_CONFIG": '{"seed":4,"note":"a b"}', "WANDB_ARTIFACTS": "{}", "WANDB_LAUNCH_FILE_OVERRIDES": "{}",
+        "WANDB_CONFIG": '{"seed": 4, "note": "a b"}', "WANDB_ARTIFACTS": "{}", "WANDB_LAUNCH_FILE_OVERRIDES": "{}",
         "LAUNCHER_RUN_DIR": folder, "LAUNCHER_CONFIG": f"{folder}/config.yaml",
         "LAUNCHER_RESULT": f"{folder}/result.json", "LAUNCHER_ATTEMPT": "1",
         "LAUNCHER_LEASE_TOKEN": env["LAUNCHER_LEASE_TOKEN"],
