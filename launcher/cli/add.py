@@ -12,8 +12,9 @@ from typing import Any
 
 import click
 
-from launcher.cli.common import echo_json, on_terminal, opened
 from launcher.cli.grid import HydraCommand, Wanted, grid_options, wanted
+from launcher.cli.printing import echo_json, on_terminal
+from launcher.cli.targets import opened
 from launcher.compose import Grid
 from launcher.dispatcher import Dispatcher
 from launcher.spec import PRIORITY_NAMES, LaunchSpec

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from launcher.agent import Agent, AgentEvent
-from launcher.cli.common import label, on_terminal, opened, shown, store_option
+from launcher.cli.printing import label, on_terminal, shown
+from launcher.cli.targets import opened, store_option
 from launcher.errors import NotFoundError, suggest
 from launcher.item import HELD, Failed, Finished, RunState
 from launcher.queues import Store

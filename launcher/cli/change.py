@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from launcher.cli.common import echo_json, json_option, opened, selected, store_option, user
+from launcher.cli.printing import echo_json
+from launcher.cli.targets import json_option, opened, selected, store_option, user
 from launcher.errors import LaunchError, UsageError
 from launcher.spec import PRIORITY_NAMES, parse_priority
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from launcher.cli.common import json_option, store_option
+from launcher.cli.targets import json_option, store_option
 from launcher.compose import Block, Grid, Repository, Selection, import_resolvers
 from launcher.compose.rules import Rule
 from launcher.compose.sweepfile import ORDERS, SweepFile, read_sweep_file

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import click
 
-from launcher.cli.common import opened, store_option
+from launcher.cli.targets import found_item, opened, store_option
 from launcher.errors import LaunchError
 from launcher.item import TERMINAL, Item
 from launcher.paths import RunPaths
@@ -26,7 +26,7 @@ BLOCK = 1 << 16
 def logs(item_id: str, follow: bool, store: str | None) -> None:
     """Print what a run wrote to its output."""
     with opened(store) as target:
-        item = target.item(item_id)
+        item = found_item(target, item_id)
         if item.run_dir is None and not follow:
             why = f": {item.reason}" if item.reason else ""
             raise LaunchError(f"item {item.id} has no log, it is {item.state.value}{why}")

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from launcher.cli.common import echo_json, echo_table, json_option, moment, opened, store_option
+from launcher.cli.printing import echo_json, echo_table, moment
+from launcher.cli.targets import json_option, opened, store_option
 from launcher.errors import UsageError
 from launcher.item import QueueInfo
 from launcher.queue_file import apply_changes, create_queue, found_queue, plan_changes, read_queues, update_queue

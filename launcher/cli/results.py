@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from launcher.cli.common import duration, echo_json, echo_table, json_option, opened, store_option
+from launcher.cli.printing import duration, echo_json, echo_table
+from launcher.cli.targets import json_option, opened, store_option
 from launcher.errors import NotFoundError, UsageError, suggest
 from launcher.item import Item, ItemFilter, RunState, Sweep
 

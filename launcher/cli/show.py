@@ -7,10 +7,9 @@ from typing import Any
 
 import click
 
-from launcher.cli.common import duration, echo_json, json_option, moment, opened, plain, shown, store_option
-from launcher.errors import NotFoundError
+from launcher.cli.printing import duration, echo_json, moment, plain, shown
+from launcher.cli.targets import found_item, json_option, opened, store_option
 from launcher.item import Event, Item
-from launcher.queues import Store
 from launcher.spec import PRIORITY_NAMES, LaunchSpec
 
 
@@ -21,7 +20,7 @@ from launcher.spec import PRIORITY_NAMES, LaunchSpec
 def show(item_id: str, store: str | None, as_json: bool) -> None:
     """Print an item: its state and why, its command, code and config, and its story."""
     with opened(store) as target:
-        item = _find(target, item_id)
+        item = found_item(target, item_id)
         document = target.document(item.id)
         events = target.events(item.id)
     if as_json:
@@ -39,16 +38,6 @@ def show(item_id: str, store: str | None, as_json: bool) -> None:
 
         click.echo("config")
         click.echo("".join(f"  {line}\n" for line in yaml_text(config).splitlines()), nl=False)
-
-
-def _find(store: Store, item_id: str) -> Item:
-    try:
-        return store.item(item_id)
-    except NotFoundError:
-        if item_id in {sweep.name for sweep in store.sweeps()}:
-            how = f"launcher status {item_id} shows its items, launcher results {item_id} what they reported"
-            raise NotFoundError(f"{item_id!r} is a sweep; {how}") from None
-        raise
 
 
 def _facts(item: Item, document: dict[str, Any]) -> list[tuple[str, str]]:

@@ -8,17 +8,8 @@ from collections.abc import Iterable
 
 import click
 
-from launcher.cli.common import (
-    duration,
-    echo_json,
-    echo_table,
-    json_option,
-    label,
-    opened,
-    plain,
-    selected,
-    store_option,
-)
+from launcher.cli.printing import duration, echo_json, echo_table, label, plain
+from launcher.cli.targets import json_option, opened, selected, store_option
 from launcher.item import Count, Item, RunState
 from launcher.queues import Store
 

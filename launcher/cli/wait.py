@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from launcher.cli.common import echo_json, json_option, on_terminal, opened, selected, store_option
+from launcher.cli.printing import echo_json, on_terminal
+from launcher.cli.targets import json_option, opened, selected, store_option
 from launcher.errors import LaunchError
 from launcher.item import TERMINAL, ItemFilter, RunState
 from launcher.queues import Store

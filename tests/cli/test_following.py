@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher import launch_add
 from tests.conftest import Project, Result, until
 
 Cli = Callable[..., Result]
@@ -136,7 +137,17 @@ def test_show_tells_the_story(done: Cli) -> None:
 
 
 def test_show_of_a_sweep_says_what_to_use(done: Cli) -> None:
-    assert "'s' is a sweep; launcher status s shows its items" in done("show", "s").err
+    for command in ("show", "logs"):
+        assert "'s' is a sweep; launcher status s shows its items" in done(command, "s").err
+
+
+def test_a_sweeps_name_says_more_than_the_beginning_of_an_id(project: Project, cli: Cli) -> None:
+    project.write("train.py", "")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project.folder)
+        launch_add(uri=".", entry_point=["python", "train.py"], run_id="firsthand", sweep_id="first")
+    assert "'first' is a sweep" in cli("show", "first").err
+    assert "item       firsthand" in cli("show", "firsth").out
 
 
 def test_retry_queues_only_what_failed_and_wait_tells(done: Cli) -> None:

@@ -1,5 +1,4 @@
-"""What the commands share: the store option, finding items by ID or sweep, and output as JSON, as a table on a
-terminal, or as plain text in a pipe."""
+"""How commands print: JSON, a table drawn on a terminal or aligned in a pipe, numbers and times as people say them."""
 
 from __future__ import annotations
 
@@ -7,67 +6,16 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from launcher.errors import NotFoundError, suggest
-from launcher.item import Item, ItemFilter
-from launcher.queues import Store, open_store
-from launcher.settings import store_url
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+from launcher.item import Item
 
 STATE_STYLES = {"finished": "green", "failed": "red", "running": "cyan", "cancelled": "yellow", "leased": "cyan"}
-
-
-def store_option(function: Function) -> Function:
-    """`--store URL`."""
-    text = "Where the queues live (default: LAUNCHER_STORE, [tool.launcher] of pyproject.toml, the user's data folder)."
-    return click.option("--store", metavar="URL", help=text)(function)
-
-
-def json_option(function: Function) -> Function:
-    """`--json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
-
-
-@contextmanager
-def opened(url: str | None, *, read_only: bool = False) -> Iterator[Store]:
-    """The store of a command, closed at its end."""
-    store = open_store(store_url(url), read_only=read_only)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-def selected(store: Store, names: Sequence[str]) -> list[ItemFilter]:
-    """What arguments name: sweeps by name, else items by ID or by a unique beginning of one."""
-    known = {sweep.name for sweep in store.sweeps()}
-    filters = []
-    for name in names:
-        if name in known:
-            filters.append(ItemFilter(sweep=name))
-        else:
-            try:
-                filters.append(ItemFilter(ids=(store.item(name).id,)))
-            except NotFoundError as error:
-                if "several" in str(error):
-                    raise
-                raise NotFoundError(
-                    f"{name!r} is neither a sweep nor an item's ID; sweeps: {suggest(name, known)}"
-                ) from error
-    return filters
-
-
-def user() -> str:
-    """Who acts, for the event log."""
-    return os.environ.get("WANDB_USERNAME") or os.environ.get("USER") or os.environ.get("LOGNAME") or "user"
 
 
 def plain(value: Any) -> Any:
