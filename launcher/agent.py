@@ -16,7 +16,7 @@ from launcher.errors import LaunchError, RunnerError, StoreError
 from launcher.item import AgentInfo, Cancelled, Failed, Lease, Outcome, Preempted
 from launcher.paths import RunPaths
 from launcher.queues import LEASE_SECONDS, Store
-from launcher.runners import Handle, Request, Runner, open_runner
+from launcher.runners import RUNNABLE, Handle, Request, Runner, open_runner
 from launcher.runners.local_process import process_started
 from launcher.sources import checkout
 from launcher.spec import Source
@@ -169,7 +169,9 @@ class Agent:
         return bool(leases)
 
     def _queue_names(self) -> Sequence[str]:
-        return self._queues if self._queues is not None else [queue.name for queue in self._store.queues()]
+        if self._queues is not None:
+            return self._queues
+        return [queue.name for queue in self._store.queues() if queue.resource in RUNNABLE]
 
     def _prepare(self, lease: Lease) -> tuple[Lease, Request, Runner] | None:
         """Code, folder and request of a run; what goes wrong here is its outcome."""

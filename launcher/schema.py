@@ -216,6 +216,9 @@ def _explain(error: ValidationError, below: tuple[str | int, ...]) -> Problem:
         case "pattern" if told:
             cause = f"expected {told}"
             message = f"{_show(value)} is not {told}"
+        case "pattern":
+            cause = f"expected a text that matches {expected!r}"
+            message = f"{_show(value)} does not match {expected!r}"
         case _:
             message = error.message
             cause = f"{error.validator} {_show(expected)}"

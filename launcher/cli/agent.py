@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ import click
 from launcher.agent import Agent, AgentEvent
 from launcher.cli.printing import label, on_terminal, shown
 from launcher.cli.targets import opened, store_option
-from launcher.errors import NotFoundError, suggest
+from launcher.errors import NotFoundError, UsageError, suggest
 from launcher.item import HELD, Failed, Finished, RunState
 from launcher.queues import Store
+from launcher.runners import RUNNABLE
 
 
 @click.command()
@@ -34,17 +35,26 @@ def agent(queues: tuple[str, ...], max_jobs: int, drain: bool, folder: Path | No
     Ctrl-C once: take nothing new, wait for what runs. Twice: stop what runs, and put it back into its queue.
     """
     with opened(store) as target:
-        known = [queue.name for queue in target.queues()]
-        for name in queues:
-            if name not in known:
-                raise NotFoundError(
-                    f"no queue named {name!r}; {suggest(name, known)}. Create it: launcher queue create {name}"
-                )
+        _check_queues(target, queues)
         root = (folder or _default_folder(target)).absolute()
         with _display(target, drain) as listen:
             worker = Agent(target, root, queues=queues or None, max_jobs=max_jobs, drain=drain, listen=listen)
             with _stopping_on_signals(worker, listen):
                 worker.run()
+
+
+def _check_queues(store: Store, names: Sequence[str]) -> None:
+    known = {queue.name: queue for queue in store.queues()}
+    for name in names:
+        if name not in known:
+            raise NotFoundError(
+                f"no queue named {name!r}; {suggest(name, known)}. Create it: launcher queue create {name}"
+            )
+        if known[name].resource not in RUNNABLE:
+            raise UsageError(
+                f"queue {name!r} is for {known[name].resource}, which this version's agents cannot run yet; they run "
+                f"{', '.join(RUNNABLE)}"
+            )
 
 
 def _default_folder(store: Store) -> Path:

@@ -17,6 +17,8 @@ Handle = Mapping[str, Any]
 
 RESOURCES = ("local-process", "local-container", "slurm", "ray", "kubernetes")
 _RUNNERS = {"local-process": "launcher.runners.local_process:LocalProcess"}
+RUNNABLE = tuple(_RUNNERS)
+"""The resources that this version's agents run; items for others are checked, queued, and wait."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,8 +199,7 @@ def test_queues_can_be_made_and_shown(cli: Cli) -> None:
 
 
 def test_items_of_a_resource_that_cannot_run_yet_fail_with_a_reason(cli: Cli) -> None:
-    cli("queue", "create", "gpu", "--resource", "slurm")
-    cli("add", "--sweep", "s", "-q", "gpu", "--", "true")
+    cli("add", "--sweep", "s", "+launch.resource=slurm", "--", "true")
     cli("agent", "--drain")
     [item] = json.loads(cli("status", "s", "--json").out)
     assert (item["state"], item["stage"]) == ("failed", "prepare")
