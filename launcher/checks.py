@@ -11,6 +11,7 @@ from launcher import schema
 from launcher.errors import NotYetError, Problem, suggest
 from launcher.item import QueueInfo
 from launcher.runners import RESOURCES
+from launcher.spec import POLICIES
 
 SOURCES = ("uri", "job", "docker_image")
 JOB = re.compile(r"(?:(?:[^/:\s]+/)?[^/:\s]+/)?[^/:\s]+(?::[^/:\s]+)?")
@@ -61,6 +62,13 @@ def resource_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     arguments = own.get(resource) if isinstance(own, Mapping) else None
     if isinstance(arguments, Mapping) and arguments:
         yield from schema.problems(arguments, f"resource_args/{resource}", path=("resource_args", resource))
+
+
+def policy_problems(values: Mapping[str, Any], where: str = "") -> Iterator[Problem]:
+    """What is wrong with `retry`, `timeout` and `fingerprint` of a launch spec or a queue."""
+    for name in POLICIES:
+        if name in values:
+            yield from schema.problems(values[name], name, path=(where, name) if where else (name,))
 
 
 def refuse_later(document: Mapping[str, Any], given: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from launcher.sources import pin
 from launcher.spec import (
     DEFAULT_PRIORITY,
     DEFAULT_QUEUE,
+    POLICIES,
     LaunchArguments,
     LaunchSpec,
     Source,
@@ -26,7 +27,7 @@ from launcher.spec import (
     parse_priority,
 )
 from launcher.template import expand_arguments
-from launcher.variables import lay_arguments
+from launcher.variables import laid_over, lay_arguments
 
 LAUNCH_NODE = "launch"
 
@@ -69,6 +70,9 @@ class Dispatcher:
         document["resource"] = document["resource"] or queue.resource
         if queue.entity:
             document.setdefault("queue_entity", queue.entity)
+        for name in ("retry", "timeout"):
+            if laid := laid_over(getattr(queue, name), document.get(name) or {}):
+                document[name] = laid
         if point:
             run_config = {key: value for key, value in point.config.items() if key != LAUNCH_NODE}
             document["overrides"]["run_config"] = run_config
@@ -81,6 +85,7 @@ class Dispatcher:
                 *problems,
                 *schema.problems(document, seen=self._seen if point else None),
                 *checks.resource_problems(document),
+                *checks.policy_problems(document),
             ]
         )
         checks.refuse_later(document, given)
@@ -118,7 +123,7 @@ class Dispatcher:
     def _of_mapping(self, named: Mapping[str, Any], shared: LaunchArguments) -> LaunchSpec:
         if not isinstance(named, Mapping):
             raise SpecError([Problem("", f"{named!r} is neither a point nor launch_add's arguments by name")])
-        own = LaunchArguments.from_mapping(named, "the spec").given()
+        own = LaunchArguments.from_mapping(_with_policies(named), "the spec").given()
         common = {
             key: value for key, value in shared.given().items() if key not in SOURCES or not own.keys() & set(SOURCES)
         }
@@ -131,7 +136,7 @@ class Dispatcher:
                 [Problem(LAUNCH_NODE, f"{node!r} is no mapping; expected launch_add's arguments by name, and args")]
             )
         named = {str(key): value for key, value in node.items() if key != "args" and value is not None}
-        arguments = LaunchArguments.from_mapping(named)
+        arguments = LaunchArguments.from_mapping(_with_policies(named))
         given = overlay.given()
         if arguments.template_variables and overlay.template_variables:
             given["template_variables"] = {**arguments.template_variables, **overlay.template_variables}
@@ -169,6 +174,14 @@ class Dispatcher:
         document["uri"] = fields["uri"]
         kept = {key: value for key, value in document["git"].items() if key not in ("repo", "version", "dirty")}
         document["git"] = {**kept, **fields["git"]}
+
+
+def _with_policies(named: Mapping[str, Any]) -> dict[str, Any]:
+    """launch_add's arguments by name, with retry, timeout and fingerprint moved into `config`, where W&B's signature
+    has room for them."""
+    policies = {name: named[name] for name in POLICIES if name in named}
+    arguments = {name: value for name, value in named.items() if name not in policies}
+    return arguments | ({"config": {**(named.get("config") or {}), **policies}} if policies else {})
 
 
 def _raise(problems: list[Problem]) -> None:

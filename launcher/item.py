@@ -25,14 +25,14 @@ class RunState(Enum):
     """Ended well: the program exited with 0 and its result, if it wrote one, was read. Final."""
 
     FAILED = "failed"
-    """Ended badly: `stage` and `reason` say where and why. Final, until it is retried."""
+    """Ended badly, or waited too long: `stage` and `reason` say where and why. Final, until it is retried."""
 
     CANCELLED = "cancelled"
     """Somebody stopped it, waiting or running. Final, until it is retried."""
 
 
 TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
-    RunState.PENDING: frozenset({RunState.LEASED, RunState.CANCELLED}),
+    RunState.PENDING: frozenset({RunState.LEASED, RunState.FAILED, RunState.CANCELLED}),
     RunState.LEASED: frozenset(
         {RunState.PENDING, RunState.RUNNING, RunState.FINISHED, RunState.FAILED, RunState.CANCELLED}
     ),
@@ -114,6 +114,11 @@ class Item:
     reason: str | None = None
     result: Mapping[str, Any] | None = None
     stop_requested: bool = False
+    hold: str | None = None
+    """Why a waiting item may not be taken now: backoff (until `not_before`), failures (its sweep's), paused."""
+    not_before: float | None = None
+    expires_at: float | None = None
+    """When it will have waited for too long."""
 
     @property
     def seconds(self) -> float | None:
@@ -145,6 +150,21 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """How one start of an item ended, for all of them but its last, which the item itself tells of."""
+
+    attempt: int
+    state: RunState
+    agent: str | None
+    run_dir: str | None
+    started_at: float | None
+    finished_at: float | None
+    exit_code: int | None
+    stage: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ItemFilter:
     """Which items a verb is about: all the given conditions hold. Without any, every item."""
 
@@ -152,6 +172,8 @@ class ItemFilter:
     sweep: str | None = None
     queue: str | None = None
     states: frozenset[RunState] | None = None
+    points: tuple[str, ...] = ()
+    """Override strings that the items' points have, all of them."""
 
 
 GOALS = ("maximize", "minimize")
@@ -159,12 +181,14 @@ GOALS = ("maximize", "minimize")
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A named set of items. `metric` and `goal` (maximize or minimize) say how its results are ranked."""
+    """A named set of items. `metric` and `goal` (maximize or minimize) say how its results are ranked; after
+    `stop_after_failures` failed items the rest of it waits for somebody to resume it."""
 
     name: str
     metric: str | None = None
     goal: str = "maximize"
     created_at: float = 0.0
+    stop_after_failures: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +198,7 @@ class QueueInfo:
     `resource_args`: the default arguments of its resource, in which any value may hold `{{variables}}`; `variables`: a
     JSON Schema for each of them. `max_running`: how many of its items may be held at a time, over all agents, None for
     any number. `allow_overrides`: whether a spec may bring `resource_args` of its own. `links`: names to addresses.
+    `retry` and `timeout`: what specs that say nothing about these get (launcher.policy).
     """
 
     name: str
@@ -188,6 +213,8 @@ class QueueInfo:
     links: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
     created_at: float = 0.0
+    retry: Mapping[str, Any] = field(default_factory=dict)
+    timeout: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +229,8 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class AgentInfo:
-    """A process that takes items. `process_started` tells its pid from a later process with the same number."""
+    """A process that takes items. `process_started` tells its pid from a later process with the same number; `beats`
+    grows while it lives, so that whoever watches it needs no clock but his own."""
 
     id: str
     host: str
@@ -213,11 +241,13 @@ class AgentInfo:
     started_at: float
     seen_at: float
     state: str = "alive"
+    beats: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a push did: `added` new items in `sweep`, and `present` specs that the sweep had already.
+    """What a push did: `added` new items in `sweep`; `present` specs that the sweep had already; `retried` ones that it
+    had too, but had failed, and that wait again.
 
     `ids` holds the new items' IDs for small pushes (at most 100), so that a receipt stays small for any grid.
     """
@@ -226,3 +256,4 @@ class Receipt:
     added: int
     present: int = 0
     ids: tuple[str, ...] = ()
+    retried: int = 0

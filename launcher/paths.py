@@ -50,6 +50,11 @@ class RunPaths:
         """Where the program leaves its result, JSON."""
         return self.folder / "result.json"
 
+    @property
+    def exit_code(self) -> Path:
+        """Where the keeper of a local process writes its exit code."""
+        return self.folder / "exit_code"
+
     def create(self, config: Mapping[str, Any]) -> None:
         """Make the folder, with the composed config in it."""
         self.folder.mkdir(parents=True, exist_ok=True)

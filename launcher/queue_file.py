@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import canonical, schema
+from launcher.checks import policy_problems
 from launcher.errors import NotFoundError, Problem, UsageError, suggest
 from launcher.item import QueueInfo
 from launcher.queues import Store
@@ -33,6 +34,9 @@ def queue_info(settings: Mapping[str, Any]) -> tuple[QueueInfo | None, list[Prob
     'max_running'
     """
     found = schema.problems(dict(settings), "queue")
+    if found:
+        return None, found
+    found = list(policy_problems(settings))
     if found:
         return None, found
     queue = QueueInfo(**{"resource": DEFAULT_RESOURCE, **settings})

@@ -3,7 +3,7 @@ The dispatcher builds specs, stores keep them, agents run them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +20,12 @@ DEFAULT_PRIORITY = PRIORITIES["medium"]
 RESOURCE_ALIASES = {"local": "local-container"}
 """W&B's older names."""
 
-VOLATILE = ("run_id", "author", "_resume_count")
-"""Fields of a spec that two runs of the same work may differ in; its fingerprint leaves them out."""
+POLICIES = ("retry", "timeout", "fingerprint")
+"""Fields of a spec that say how its item is treated, not what runs."""
+
+VOLATILE = ("run_id", "author", "_resume_count", *POLICIES)
+"""Fields of a spec that two runs of the same work may differ in; its fingerprint leaves them out, and the dotted paths
+that the spec's own `fingerprint.ignore` lists."""
 
 
 def parse_priority(value: object) -> int:
@@ -133,12 +137,25 @@ class LaunchSpec:
     def fingerprint(self) -> str:
         """32 hexadecimal digits, equal for specs that run the same thing in the same queue."""
         lasting = {key: value for key, value in self.document.items() if key not in VOLATILE}
+        for path in (self.document.get("fingerprint") or {}).get("ignore") or ():
+            lasting = _without(lasting, path.split("."))
         return canonical.digest([self.queue_name, lasting])
 
     def command(self) -> list[str]:
         """Entry point and arguments; `${run_dir}`, `${config_file}` and other macros are still in it."""
         overrides = self.document.get("overrides", {})
         return [*overrides.get("entry_point", []), *overrides.get("args", [])]
+
+
+def _without(mapping: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:
+    """A copy of `mapping` that lacks what lies at `path`, if it is there; the rest is shared."""
+    first, *rest = path
+    copy = dict(mapping)
+    if not rest:
+        copy.pop(first, None)
+    elif isinstance(below := copy.get(first), Mapping):
+        copy[first] = _without(below, rest)
+    return copy
 
 
 def construct(given: Mapping[str, Any], environ: Mapping[str, str], user: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from launcher.queues.sqlite import SqliteStore
+from tests.services import FAST, Postgres, postgres_programs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REQUIRED = set(filter(None, os.environ.get("LAUNCHER_TEST_REQUIRE", "").split(",")))
@@ -53,6 +54,17 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
     made = SqliteStore(f"sqlite:///{tmp_path}/store/store.db")
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for this session's tests; each takes a database of its own."""
+    programs = postgres_programs()
+    needs("postgres", programs is not None, "the server's programs are not installed (make services)")
+    assert programs
+    server = Postgres(programs, *FAST)
+    yield server
+    server.close()
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,9 @@ TEXTS = st.sampled_from(
         "[",
         "local",
         "V0",
+        "1h 30m",
+        "90s",
+        "90 x",
     ]
 )
 VALUES = st.recursive(
@@ -56,12 +59,16 @@ KINDS: dict[str, st.SearchStrategy[Any]] = {
 }  # fmt: skip
 
 
-def of(definition: Any, whole: dict[str, Any], rest: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+def of(  # noqa: PLR0911 - one for each keyword
+    definition: Any, whole: dict[str, Any], rest: st.SearchStrategy[Any]
+) -> st.SearchStrategy[Any]:
     """Values that a schema may well accept: its properties with values of their types, and what `rest` adds."""
     if "$ref" in definition:
         return of(whole["$defs"][definition["$ref"].rpartition("/")[2]], whole, rest)
     if "enum" in definition or "const" in definition:
         return st.sampled_from(definition.get("enum", [definition.get("const")])) | rest
+    if "anyOf" in definition:
+        return st.one_of(*(of(each, whole, rest) for each in definition["anyOf"]))
     kinds = definition.get("type", [])
     if "properties" in definition:
         properties = {name: of(each, whole, rest) for name, each in definition["properties"].items()}

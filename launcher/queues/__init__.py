@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from launcher.errors import StoreError, suggest
 from launcher.item import (
     AgentInfo,
+    Attempt,
     Count,
     Event,
     Item,
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 30.0
 """An agent that was not heard of for this long has lost its leases."""
 
-MAX_ATTEMPTS = 3
-"""How often an item is started when the runs before it were lost."""
-
-_STORES = {"sqlite": "launcher.queues.sqlite:SqliteStore"}
+_STORES = {
+    "sqlite": "launcher.queues.sqlite:SqliteStore",
+    "postgresql": "launcher.queues.postgres:PostgresStore",
+}
 
 
 class Store(Protocol):
@@ -41,7 +42,8 @@ class Store(Protocol):
 
     def push(self, sweep: Sweep | None, specs: Iterable[LaunchSpec], *, again: bool = False) -> Receipt:
         """Add the specs of a sweep (created if need be), all or nothing. Specs that the sweep has already are left
-        out unless `again`. Raises StoreError for a run_id that is taken, NotFoundError for an unknown queue."""
+        out, and wait again if they had failed, unless `again`. Raises StoreError for a run_id that is taken,
+        NotFoundError for an unknown queue."""
 
     def pop(self, agent: str, queues: Sequence[str], limit: int) -> list[Lease]:
         """Lease up to `limit` waiting items of these queues to an agent: highest priority, then oldest, first."""
@@ -58,11 +60,19 @@ class Store(Protocol):
     def leases(self, agent: str) -> dict[str, bool]:
         """The tokens that an agent holds, True for those whose run shall be stopped."""
 
-    def release_lost(self, lease_seconds: float = LEASE_SECONDS) -> int:
-        """Put back (or fail, after the last attempt) what silent agents held; returns how many items that were."""
+    def valid(self, tokens: Collection[str]) -> set[str]:
+        """Those of these tokens whose leases somebody holds."""
 
-    def release(self, agent: str, reason: str) -> int:
-        """The same for one agent that is known to be gone."""
+    def next_due(self, queues: Sequence[str]) -> float | None:
+        """Seconds until the next item of these queues may be tried again; None if none waits for that."""
+
+    def release(self, agent: str, reason: str, *, beats: int | None = None) -> int:
+        """An agent is gone: put back, or end, what it held, as runs that were lost; returns how many items that were.
+        With `beats`, only if it is alive and was not heard of since it had beaten so often."""
+
+    def adopt(self, dead: str, agent: str) -> list[Lease]:
+        """Give what an agent held that died on this machine to another one there; returns those leases, as they
+        were. Nothing, when somebody else was faster."""
 
     def register(self, agent: AgentInfo) -> None:
         """An agent begins (or begins again)."""
@@ -82,6 +92,12 @@ class Store(Protocol):
     def retry(self, which: ItemFilter, actor: str) -> int:
         """Failed or cancelled items wait again, with one more attempt; returns how many."""
 
+    def hold(self, which: ItemFilter) -> int:
+        """Let agents pass over waiting items until they are resumed; returns how many."""
+
+    def resume(self, which: ItemFilter) -> int:
+        """Let agents take what was held, by somebody or for its sweep's failures; returns how many."""
+
     def set_priority(self, which: ItemFilter, priority: int) -> int:
         """Change the priority of waiting items, except on queues without prioritization; returns how many."""
 
@@ -99,6 +115,9 @@ class Store(Protocol):
 
     def events(self, item_id: str) -> list[Event]:
         """The transitions of an item, oldest first."""
+
+    def attempts(self, item_id: str) -> list[Attempt]:
+        """How the starts of an item ended, all but its last."""
 
     def counts(self) -> list[Count]:
         """How many items are in which state, by queue and sweep."""
@@ -122,7 +141,8 @@ class Store(Protocol):
         """Delete a queue; StoreError while it has items that have not ended, NotFoundError if there is none."""
 
     def wait(self, wake: threading.Event, timeout: float) -> None:
-        """Return when another process has changed the store, when `wake` is set, or after `timeout` seconds."""
+        """Return when another process has given us something to do (added items, or put them back, or asked for a run
+        to be stopped), maybe without that too; when `wake` is set; or after `timeout` seconds."""
 
     def close(self) -> None:
         """Let go of the store's files or connections."""

@@ -6,54 +6,75 @@ from dataclasses import asdict
 from typing import Any
 
 from launcher import canonical
-from launcher.item import Cancelled, Failed, Finished, Item, ItemFilter, Lost, Outcome, Preempted, QueueInfo, RunState
+from launcher.item import (
+    Cancelled,
+    Failed,
+    Finished,
+    Item,
+    ItemFilter,
+    Lease,
+    Lost,
+    Outcome,
+    Preempted,
+    QueueInfo,
+    RunState,
+)
+from launcher.policy import Retry
+
+JSON_COLUMNS = ("resource_args", "variables", "links", "retry", "timeout")
 
 
-def where(which: ItemFilter) -> tuple[str, dict[str, Any]]:
-    """The conditions of a filter as SQL and its values; only those that were given, so that each can use its index.
+def where(which: ItemFilter) -> tuple[list[str], dict[str, Any]]:
+    """The conditions of a filter, by the names of their files, and their values; only those that were given, so that
+    each can use its index.
 
     >>> where(ItemFilter(sweep="digits"))
-    ('sweep = :sweep', {'sweep': 'digits'})
+    (['where_sweep'], {'sweep': 'digits'})
     """
-    conditions: dict[str, tuple[str, Any]] = {}
+    values: dict[str, Any] = {}
     if which.ids is not None:
-        conditions["ids"] = ("id IN (SELECT value FROM json_each(:ids))", canonical.encode(which.ids))
+        values["ids"] = canonical.encode(which.ids)
     if which.sweep is not None:
-        conditions["sweep"] = ("sweep = :sweep", which.sweep)
+        values["sweep"] = which.sweep
     if which.queue is not None:
-        conditions["queue"] = ("queue = :queue", which.queue)
+        values["queue"] = which.queue
     if which.states is not None:
-        states = canonical.encode(sorted(state.value for state in which.states))
-        conditions["states"] = ("state IN (SELECT value FROM json_each(:states))", states)
-    clause = " AND ".join(condition for condition, _ in conditions.values()) or "true"
-    return clause, {name: value for name, (_, value) in conditions.items()}
+        values["states"] = canonical.encode(sorted(state.value for state in which.states))
+    if which.points:
+        values["points"] = canonical.encode(which.points)
+    return [f"where_{name}" for name in values], values
 
 
-def ending(outcome: Outcome) -> dict[str, Any]:
-    """The values of finish_item for an outcome: the one place where outcomes become states.
+def key(lease: Lease) -> dict[str, str]:
+    """What every write by an agent carries."""
+    return {"id": lease.item.id, "token": lease.token}
 
-    >>> ending(Finished({"accuracy": 0.9}))["state"]
-    'finished'
+
+def ending(lease: Lease, outcome: Outcome, now: float) -> dict[str, Any]:
+    """The values of finish_item for how the run of `lease` ended: the one place where outcomes become states.
+
+    `again`: the item shall wait for another attempt, from `not_before` on; `grant`: attempts that this one gives back.
     """
-    row: dict[str, Any] = dict.fromkeys(("exit_code", "stage", "reason", "result"))
-    row |= {"again": False, "grant": 0}
+    row: dict[str, Any] = dict.fromkeys(("exit_code", "stage", "reason", "result", "not_before"))
+    row |= {"again": False, "grant": 0, "now": now} | key(lease)
     match outcome:
         case Finished(result):
             row |= {"state": RunState.FINISHED.value, "exit_code": 0, "result": result}
         case Failed(stage, reason, exit_code, result):
-            row |= {
-                "state": RunState.FAILED.value,
-                "stage": stage,
-                "reason": reason,
-                "exit_code": exit_code,
-                "result": result,
-            }
+            row |= {"stage": stage, "reason": reason, "exit_code": exit_code, "result": result}
         case Cancelled(reason):
             row |= {"state": RunState.CANCELLED.value, "reason": reason}
         case Preempted(reason):
-            row |= {"state": RunState.PENDING.value, "stage": "preempted", "reason": reason, "again": True, "grant": 1}
+            row |= {"stage": "preempted", "reason": reason, "grant": 1}
         case Lost(reason):
-            row |= {"state": RunState.PENDING.value, "stage": "lost", "reason": reason, "again": True}
+            row |= {"stage": "lost", "reason": reason}
+    row.setdefault("state", RunState.FAILED.value)
+    retry = Retry.of(lease.document)
+    item = lease.item
+    if retry.covers(outcome) and item.attempt < item.max_attempts + row["grant"]:
+        delay = 0.0 if row["grant"] else retry.delay(item.attempt)
+        row |= {"again": True, "not_before": now + delay if delay else None}
+    row["reason"] = row["reason"] and row["reason"].replace("\0", "\N{REPLACEMENT CHARACTER}")  # no SQL text holds it
     row["result"] = None if row["result"] is None else canonical.encode(row["result"])
     return row
 
@@ -61,13 +82,13 @@ def ending(outcome: Outcome) -> dict[str, Any]:
 def queue_row(queue: QueueInfo) -> dict[str, Any]:
     """The columns of a queue."""
     row = asdict(queue)
-    return row | {name: canonical.encode(row[name]) for name in ("resource_args", "variables", "links")}
+    return row | {name: canonical.encode(row[name]) for name in JSON_COLUMNS}
 
 
 def queue_of(row: Any) -> QueueInfo:
     """The queue of a row of select_queues."""
     values = {name: row[name] for name in row.keys()}
-    values |= {name: canonical.decode(row[name]) for name in ("resource_args", "variables", "links")}
+    values |= {name: canonical.decode(row[name]) for name in JSON_COLUMNS}
     return QueueInfo(**values | {"paused": bool(row["paused"]), "allow_overrides": bool(row["allow_overrides"])})
 
 

@@ -31,7 +31,7 @@ class SqliteFile:
         self._read_only = read_only
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
-        with self._reading():
+        with self._session():
             pass  # a file that cannot be used is found now, not at the first verb
 
     def close(self) -> None:
@@ -44,7 +44,7 @@ class SqliteFile:
         """See `Store.wait`: SQLite counts the commits of other connections, and asking for the count is cheap."""
         deadline = time.monotonic() + timeout
         while True:
-            with self._reading() as db:
+            with self._session() as db:
                 version = db.execute("PRAGMA data_version").fetchone()[0]
             if version != getattr(self._local, "seen", None):
                 self._local.seen = version
@@ -54,7 +54,7 @@ class SqliteFile:
                 return
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _session(self) -> Iterator[sqlite3.Connection]:
         try:
             db = getattr(self._local, "db", None)
             if db is None:
@@ -65,16 +65,15 @@ class SqliteFile:
             raise StoreError(f"store {self.url}: {error}") from error
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._reading() as db:
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
+    def _transaction(self, db: sqlite3.Connection) -> Iterator[None]:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:

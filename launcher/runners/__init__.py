@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from launcher.errors import RunnerError, suggest
@@ -33,7 +34,8 @@ class Request:
 
 
 class Runner(Protocol):
-    """Executes runs on one resource. Tokens are the leases' and name a run within an agent."""
+    """Executes runs on one resource. Tokens are the leases' and name a run within an agent. A handle is enough to poll
+    and cancel: also for what another agent submitted, that died."""
 
     def request(self, lease: Lease, paths: RunPaths, code: str, environ: Mapping[str, str]) -> Request:
         """The request for a run whose code lies in the folder `code`: pure. RunnerError for a spec it cannot run."""
@@ -47,8 +49,11 @@ class Runner(Protocol):
     def cancel(self, token: str, handle: Handle) -> None:
         """Ask a run to end, and end it after the grace time; may be called again."""
 
-    def reap(self, tokens: Sequence[str]) -> int:
-        """End what an agent that is gone left running on this machine; returns how many processes that were."""
+    def strays(self, root: Path) -> Mapping[str, Sequence[int]]:
+        """The processes on this machine that belong to runs below `root`, by the tokens of their leases."""
+
+    def close(self) -> None:
+        """Nothing more will be submitted."""
 
 
 def open_runner(resource: str, wake: Callable[[], None]) -> Runner:

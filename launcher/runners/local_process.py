@@ -1,25 +1,34 @@
-"""Runs as processes of this machine, each in its own process group, with one log file for what it prints."""
+"""Runs as processes of this machine, each in its own process group, with one log file for what it prints. A keeper
+(`launcher.runners.keeper`) starts them and outlives the agent; runs that others left are taken over by handle."""
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from launcher.errors import RunnerError
 from launcher.item import Cancelled, Lease, Lost, Outcome
 from launcher.paths import RunPaths
-from launcher.runners import Handle, Request
+from launcher.runners import Handle, Request, keeper
 from launcher.runners.environment import command, own_environment, run_environment
+from launcher.runners.keeper import process_started
 from launcher.runners.verdict import judge
 
 GRACE_SECONDS = 10.0
 """How long a cancelled run may take to end by itself after SIGTERM."""
+
+GONE_SECONDS = 2.0
+"""How long the keeper of another agent may take to write the exit code of a process that is gone."""
 
 
 class LocalProcess:
@@ -27,8 +36,13 @@ class LocalProcess:
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._told = threading.Condition()
+        self._replies: dict[str, Any] = {}
+        self._exits: dict[str, Any] = {}
+        self._kept: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping: dict[str, float] = {}
+        self._gone: dict[str, float] = {}
 
     def request(self, lease: Lease, paths: RunPaths, code: str, environ: Mapping[str, str]) -> Request:
         """See `Runner.request`."""
@@ -42,91 +56,155 @@ class LocalProcess:
         return Request(tuple(argv), env, cwd, str(paths.log), lease.token)
 
     def submit(self, requests: Sequence[Request]) -> list[Handle | RunnerError]:
-        """See `Runner.submit`."""
-        return [self._start(request) for request in requests]
+        """See `Runner.submit`: all are sent before the first answer is awaited."""
+        running = self._running_keeper()
+        assert running.stdin is not None
+        with suppress(BrokenPipeError):
+            running.stdin.write(b"".join(_line(request) for request in requests))
+            running.stdin.flush()
+        return [self._started(running, request) for request in requests]
 
     def poll(self, handles: Mapping[str, Handle]) -> dict[str, Outcome | None]:
         """See `Runner.poll`."""
         return {token: self._look(token, handle) for token, handle in handles.items()}
 
-    def cancel(self, token: str, handle: Handle) -> None:  # noqa: ARG002 - other runners need it
+    def cancel(self, token: str, handle: Handle) -> None:
         """See `Runner.cancel`: SIGTERM to the whole group now, SIGKILL after the grace time (by a later poll)."""
-        process = self._processes.get(token)
-        if process is None or token in self._stopping:
-            return
-        self._stopping[token] = time.monotonic() + GRACE_SECONDS
-        _signal_group(process.pid, signal.SIGTERM)
+        if token not in self._stopping and _lives(handle):
+            self._stopping[token] = time.monotonic() + GRACE_SECONDS
+            _signal_group(handle["pid"], signal.SIGTERM)
 
-    def reap(self, tokens: Sequence[str]) -> int:
-        """See `Runner.reap`: every process with one of the lease tokens in its environment."""
-        marks = {f"LAUNCHER_LEASE_TOKEN={token}".encode() for token in tokens}
-        found = [pid for pid in _pids() if marks.intersection(_environment(pid))] if marks else []
-        for pid in found:
-            _signal(pid, signal.SIGKILL)
-        return len(found)
+    def strays(self, root: Path) -> dict[str, list[int]]:
+        """See `Runner.strays`: by the environment that each run's processes have."""
+        inside = f"LAUNCHER_RUN_DIR={root}{os.sep}".encode()
+        found: dict[str, list[int]] = {}
+        for pid in _pids():
+            environment = _environment(pid)
+            if any(entry.startswith(inside) for entry in environment):
+                mark = next((entry for entry in environment if entry.startswith(b"LAUNCHER_LEASE_TOKEN=")), b"=")
+                found.setdefault(mark.partition(b"=")[2].decode(errors="replace"), []).append(pid)
+        return found
 
-    def _start(self, request: Request) -> Handle | RunnerError:
-        try:
-            with open(request.log, "ab") as log:  # noqa: PTH123 - the request is plain text
-                process = subprocess.Popen(
-                    request.argv, env=dict(request.env), cwd=request.cwd, stdin=subprocess.DEVNULL,
-                    stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-                )  # fmt: skip
-        except OSError as error:
-            return RunnerError(_why_not(request, error))
-        self._processes[request.token] = process
-        threading.Thread(target=self._watch, args=(process,), daemon=True, name=f"run-{process.pid}").start()
-        return {"pid": process.pid, "started": process_started(process.pid), "dir": str(Path(request.log).parent)}
+    def close(self) -> None:
+        """See `Runner.close`: the keeper ends with its last run."""
+        if self._keeper and self._keeper.stdin:
+            with suppress(BrokenPipeError):
+                self._keeper.stdin.close()
+            if not self._kept:
+                self._keeper.wait(GRACE_SECONDS)
 
-    def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        process.wait()
+    # -- the keeper -----------------------------------------------------------------------------------------------
+
+    def _running_keeper(self) -> subprocess.Popen[bytes]:
+        if self._keeper is None or self._keeper.poll() is not None:
+            self._keeper = subprocess.Popen(
+                [sys.executable, "-I", "-S", keeper.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL, start_new_session=True, cwd="/",
+            )  # fmt: skip
+            threading.Thread(target=self._listen, args=(self._keeper,), daemon=True, name="keeper").start()
+        return self._keeper
+
+    def _listen(self, running: subprocess.Popen[bytes]) -> None:
+        assert running.stdout is not None
+        with running.stdout:
+            for line in running.stdout:
+                reply = json.loads(line)
+                with self._told:
+                    known = self._exits if "exit_code" in reply else self._replies
+                    known[reply["token"]] = reply.get("exit_code", reply)
+                    self._told.notify_all()
+                self._wake()
+        running.wait()
+        with self._told:
+            self._told.notify_all()
         self._wake()
 
+    def _started(self, running: subprocess.Popen[bytes], request: Request) -> Handle | RunnerError:
+        with self._told:
+            self._told.wait_for(lambda: request.token in self._replies or running.poll() is not None)
+            reply = self._replies.pop(request.token, None)
+        if reply is None:
+            return RunnerError("the process that starts runs was killed; the run may be added again")
+        if "pid" not in reply:
+            return RunnerError(_why_not(request, reply["errno"], reply["error"]))
+        self._kept[request.token] = running
+        return {"pid": reply["pid"], "started": reply["started"], "dir": str(Path(request.log).parent)}
+
+    # -- how runs end ---------------------------------------------------------------------------------------------
+
     def _look(self, token: str, handle: Handle) -> Outcome | None:
-        process = self._processes.get(token)
-        if process is None:
-            return Lost("its process belonged to another agent")
-        exit_code = process.poll()
-        deadline = self._stopping.get(token)
-        if exit_code is None:
-            if deadline is not None and time.monotonic() > deadline:
-                _signal_group(process.pid, signal.SIGKILL)
-            return None
-        del self._processes[token]
         paths = RunPaths(Path(handle["dir"]))
-        if deadline is None:
-            return judge(exit_code, paths)
-        del self._stopping[token]
-        _signal_group(process.pid, signal.SIGKILL)  # what the run started and left behind
-        return Cancelled(f"stopped; it ended with {_ended(exit_code)}")
+        deadline = self._stopping.get(token)
+        exit_code = self._exits.get(token)
+        if exit_code is None:
+            if _lives(handle):
+                if deadline is not None and time.monotonic() > deadline:
+                    _signal_group(handle["pid"], signal.SIGKILL)
+                return None
+            exit_code = _written(paths)
+            if exit_code is None and self._may_still_be_told(token):
+                return None
+        for known in (self._exits, self._kept, self._stopping, self._gone):
+            known.pop(token, None)
+        if deadline is not None:
+            _signal_group(handle["pid"], signal.SIGKILL)  # what the run started and left behind
+            return Cancelled(f"stopped; it ended with {_ended(exit_code)}")
+        if exit_code is None:
+            return Lost("its process ended while nobody watched, so its exit code is unknown")
+        return judge(exit_code, paths)
+
+    def _may_still_be_told(self, token: str) -> bool:
+        """Of a process that is gone: our keeper tells for sure, another agent's may be about to write."""
+        kept = self._kept.get(token)
+        if kept is not None and kept.poll() is None:
+            return True
+        return time.monotonic() < self._gone.setdefault(token, time.monotonic() + GONE_SECONDS)
 
 
-def process_started(pid: int) -> float:
-    """When a process began, in the kernel's ticks since boot: tells a pid from a later process that got its number.
+def _line(request: Request) -> bytes:
+    exit_file = RunPaths(Path(request.log).parent).exit_code
+    told = {
+        "argv": request.argv, "env": dict(request.env), "cwd": request.cwd, "log": request.log,
+        "token": request.token, "exit": str(exit_file),
+    }  # fmt: skip
+    return json.dumps(told).encode() + b"\n"
 
-    0 where the system does not say, or the process is gone.
-    """
+
+def _written(paths: RunPaths) -> int | None:
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return int(paths.exit_code.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _lives(handle: Handle) -> bool:
+    """Whether the process is there and no zombie, which has ended and waits for its parent."""
+    return process_started(handle["pid"]) == handle["started"] and not _zombie(handle["pid"])
+
+
+def _zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "Z"
     except OSError:
-        return 0.0
-    return float(text.rpartition(")")[2].split()[19])
+        return True
 
 
-def _ended(exit_code: int) -> str:
+def _ended(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "an unknown exit code"
     return f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
 
 
-def _why_not(request: Request, error: OSError) -> str:
+def _why_not(request: Request, number: int | None, error: str) -> str:
     program = request.argv[0]
     if not Path(request.cwd).is_dir():
         return f"the folder to run in, {request.cwd}, is not there"
-    if isinstance(error, FileNotFoundError):
+    if number == errno.ENOENT:
         where = "there" if "/" in program else f"on PATH ({request.env.get('PATH', '')})"
         return f"the program {program!r} is not {where}; install it, or correct the entry point"
-    if isinstance(error, PermissionError):
+    if number == errno.EACCES:
         return f"the program {program!r} may not be executed; chmod +x it, or start it through its interpreter"
-    return f"the program {program!r} cannot be started: {error.strerror or error}"
+    return f"the program {program!r} cannot be started: {os.strerror(number) if number else error}"
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
@@ -134,18 +212,13 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
         os.killpg(pid, number)
 
 
-def _signal(pid: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)
-
-
 def _pids() -> list[int]:
     proc = Path("/proc")
     return [int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()] if proc.is_dir() else []
 
 
-def _environment(pid: int) -> set[bytes]:
+def _environment(pid: int) -> list[bytes]:
     try:
-        return set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
-        return set()
+        return []

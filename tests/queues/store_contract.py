@@ -40,14 +40,13 @@ from launcher.item import (
     RunState,
     Sweep,
 )
-from launcher.queues import LEASE_SECONDS, MAX_ATTEMPTS, Store
+from launcher.policy import MAX_ATTEMPTS
+from launcher.queues import Store
 from launcher.spec import LaunchSpec
 
 OpenAgain = Callable[[], Store]
 
 EVERYTHING = ItemFilter()
-LONG_AGO = 1.0
-"""Seen at this time, an agent counts as silent."""
 PROMPT_SECONDS = 20.0
 """Far more than a store needs to notice something, far less than the tests would otherwise wait for."""
 NEVER_SECONDS = 100.0
@@ -68,6 +67,10 @@ def agent(name: str, **changes: Any) -> AgentInfo:
         id=name, host="host", pid=7, process_started=5.5, queues=("default",), max_jobs=2, started_at=now, seen_at=now
     )
     return replace(described, **changes)
+
+
+def beats(store: Store) -> dict[str, int]:
+    return {found.id: found.beats for found in store.agents()}
 
 
 def only(state: RunState, *states: RunState) -> ItemFilter:
@@ -896,63 +899,49 @@ class StoreContract:
         store.register(agent("a"))
         now = agent("a", host="elsewhere", pid=8, process_started=6.5, queues=("gpu",), max_jobs=9)
         store.register(now)
-        assert store.agents() == [now]
+        assert store.agents() == [replace(now, beats=1)]
 
-    def test_a_heartbeat_keeps_the_leases_of_its_agent_alone(self, store: Store) -> None:
+    def test_a_heartbeat_counts_and_keeps_the_leases_of_its_agent_alone(self, store: Store) -> None:
         for name in ("a", "b"):
             push_and_pop(store, name)
-            store.register(agent(name, seen_at=LONG_AGO))
+            store.register(agent(name, seen_at=1.0))
+        seen = beats(store)
         before = time.time()
         store.heartbeat("a")
+        assert beats(store) == {"a": seen["a"] + 1, "b": seen["b"]}
         [seen_at] = [found.seen_at for found in store.agents() if found.id == "a"]
         assert before <= seen_at <= time.time()
-        assert store.release_lost() == 1
+        assert [store.release(name, "silent", beats=seen[name]) for name in ("a", "b")] == [0, 1]
         assert len(store.leases("a")) == 1
         assert store.leases("b") == {}
         assert [found.id for found in store.agents()] == ["a"]
 
-    def test_what_silent_agents_held_waits_again(self, store: Store) -> None:
+    def test_what_a_silent_agent_held_waits_again(self, store: Store) -> None:
         store.push(None, [spec(seed) for seed in range(4)])
-        store.register(agent("silent", seen_at=time.time() - LEASE_SECONDS - 60))
-        store.register(agent("heard", seen_at=time.time() - 1))
-        lost = pop(store, "silent", 2)
+        for name in ("quiet", "heard"):
+            store.register(agent(name))
+        lost = pop(store, "quiet", 2)
         kept = pop(store, "heard", 1)
         start(store, lost[1])
-        assert store.release_lost(NEVER_SECONDS * 10) == 0
-        assert store.release_lost() == 2
+        assert store.release("quiet", "was silent", beats=beats(store)["quiet"]) == 2
         assert states(store) == [PENDING, PENDING, LEASED, PENDING]
         assert set(store.leases("heard")) == {kept[0].token}
         item = store.item(lost[1].item.id)
-        assert (item.agent, item.attempt, item.stage) == (None, 1, "lost")
-        assert "silent" in (item.reason or "")
-        assert store.release_lost() == 0
+        assert (item.agent, item.attempt, item.stage, item.reason) == (None, 1, "lost", "was silent")
+        assert store.release("quiet", "was silent", beats=0) == 0
 
     def test_a_lost_items_event_names_the_agent_that_held_it(self, store: Store) -> None:
-        held = {}
+        held = {push_and_pop(store, name).item.id: name for name in ("a", "b", "c")}
         for name in ("a", "b", "c"):
-            store.register(agent(name, seen_at=LONG_AGO))
-            held[push_and_pop(store, name).item.id] = name
-        assert store.release_lost() == 3
+            assert store.release(name, "gone") == 1
         assert {item_id: store.events(item_id)[-1].actor for item_id in held} == held
-
-    def test_silent_agents_use_up_attempts(self, store: Store) -> None:
-        item_id = push_one(store)
-        for attempt in range(1, MAX_ATTEMPTS + 1):
-            store.register(agent("a"))
-            assert len(pop(store)) == 1
-            store.register(agent("a", seen_at=LONG_AGO))
-            assert store.release_lost() == 1
-            assert store.item(item_id).state is (PENDING if attempt < MAX_ATTEMPTS else FAILED)
-        item = store.item(item_id)
-        assert (item.stage, item.attempt) == ("lost", MAX_ATTEMPTS)
 
     def test_what_was_to_be_cancelled_is_cancelled_when_its_agent_is_lost(self, store: Store) -> None:
         store.push(None, [spec(1), spec(2)])
-        store.register(agent("a", seen_at=LONG_AGO))
         first, second = pop(store)
         start(store, first)
         store.cancel(one(first.item.id), "me")
-        assert store.release_lost() == 2
+        assert store.release("a", "silent") == 2
         assert {item.id: item.state for item in store.items(EVERYTHING)} == {
             first.item.id: CANCELLED,
             second.item.id: PENDING,
@@ -970,24 +959,23 @@ class StoreContract:
         assert states(store) == [CANCELLED]
 
     def test_an_agent_declared_lost_that_is_heard_again_works_on(self, store: Store) -> None:
-        store.register(agent("a", seen_at=LONG_AGO))
-        store.release_lost()
+        store.register(agent("a"))
+        silent = beats(store)["a"]
+        store.release("a", "silent", beats=silent)
         assert store.agents() == []
         store.heartbeat("a")
         assert [found.id for found in store.agents()] == ["a"]
         lease = push_and_pop(store)
-        assert store.release_lost() == 0
+        assert store.release("a", "silent", beats=silent) == 0
         assert store.finish([(lease, Finished())]) == [True]
 
     def test_what_an_agent_takes_after_it_was_declared_lost_is_put_back_when_it_stays_silent(
         self, store: Store
     ) -> None:
-        store.register(agent("a", seen_at=LONG_AGO))
-        store.release_lost()
+        store.register(agent("a"))
+        store.release("a", "silent", beats=beats(store)["a"])
         push_and_pop(store)
-        deadline = time.monotonic() + 3
-        while states(store) == [LEASED] and time.monotonic() < deadline:
-            store.release_lost(0.0)
+        assert store.release("a", "silent", beats=beats(store)["a"]) == 1
         assert states(store) == [PENDING]
 
     @pytest.mark.parametrize("verb", ["release", "leave"])
@@ -1295,8 +1283,10 @@ class StoreContract:
         store.wait(threading.Event(), NEVER_SECONDS)
         assert time.monotonic() - before < PROMPT_SECONDS
 
-    @pytest.mark.parametrize("verb", ["push", "cancel", "finish"])
-    def test_wait_returns_when_another_store_commits(self, store: Store, open_again: OpenAgain, verb: str) -> None:
+    @pytest.mark.parametrize("verb", ["push", "cancel", "put back"])
+    def test_wait_returns_when_another_store_gives_something_to_do(
+        self, store: Store, open_again: OpenAgain, verb: str
+    ) -> None:
         other = open_again()
         lease = push_and_pop(other)
         waiting = threading.Event()
@@ -1316,7 +1306,7 @@ class StoreContract:
             elif verb == "cancel":
                 other.cancel(EVERYTHING, "me")
             else:
-                other.finish([(lease, Finished())])
+                other.finish([(lease, Lost("no trace"))])
             assert waited.result(NEVER_SECONDS * 2) < PROMPT_SECONDS
 
     def test_wait_returns_when_it_is_woken(self, store: Store) -> None:

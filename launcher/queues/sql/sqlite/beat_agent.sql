@@ -1,1 +1,1 @@
-UPDATE agents SET seen_at = :now, state = 'alive' WHERE id = :agent
+UPDATE agents SET seen_at = :now, beats = beats + 1, state = 'alive' WHERE id = :agent

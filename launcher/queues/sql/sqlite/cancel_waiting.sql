@@ -1,4 +1,4 @@
 -- pending → cancelled; it did not run, so its last run's start, if it had one, must not count as this end's.
 UPDATE items SET state = 'cancelled', actor = :actor, reason = 'cancelled while waiting', stage = NULL,
-    started_at = NULL, finished_at = :now, changed_at = :now
+    hold = NULL, not_before = NULL, started_at = NULL, finished_at = :now, changed_at = :now
 WHERE state = 'pending' AND {where}

@@ -1,5 +1,6 @@
 INSERT INTO items (
-    id, queue, sweep, priority, name, shape, leaves, point, fingerprint, max_attempts, added_at, changed_at
+    id, queue, sweep, priority, name, shape, leaves, point, fingerprint, max_attempts, added_at, changed_at, expires_at
 )
-SELECT id, queue, sweep, priority, name, :first_shape + shape, leaves, point, fingerprint, :max_attempts, :now, :now
+SELECT id, queue, sweep, priority, name, :first_shape + shape, leaves, point, fingerprint, max_attempts, :now, :now,
+    :now + expires_in
 FROM staged_items ORDER BY seq

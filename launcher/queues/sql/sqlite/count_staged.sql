@@ -1,1 +1,1 @@
-SELECT count(*) FROM staged_items
+SELECT count(*) AS number FROM staged_items

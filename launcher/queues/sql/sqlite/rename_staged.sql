@@ -1,1 +1,1 @@
-UPDATE staged_items SET id = ? WHERE seq = ?
+UPDATE staged_items SET id = :id WHERE seq = :seq

@@ -11,5 +11,7 @@ CREATE TEMP TABLE IF NOT EXISTS staged_items (
     shape INTEGER NOT NULL,
     leaves TEXT NOT NULL,
     point TEXT NOT NULL,
-    fingerprint TEXT NOT NULL
+    fingerprint TEXT NOT NULL,
+    max_attempts INTEGER NOT NULL,
+    expires_in REAL
 )

@@ -1,0 +1,211 @@
+"""The store of a team: queues in a PostgreSQL database, for agents on many machines (extra `postgres`). Everything it
+knows about SQL lies in sql/postgres/, one statement a file, in a schema of its own named `launcher`."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from launcher.errors import StoreError
+from launcher.queues.sql import migrations
+from launcher.queues.sql_store import SqlStore
+
+if TYPE_CHECKING:
+    from launcher.item import Lease
+
+CONNECTIONS = 4
+CONNECT_SECONDS = 10.0
+MIGRATING = 0x6C61756E
+"""The advisory lock that one process has while it migrates."""
+
+LONGEST_PAUSE = 10.0
+"""Seconds between two tries to listen again, after the server was lost."""
+
+
+class PostgresStore(SqlStore):
+    """A store in the database that `postgresql://…` names (libpq's URL); see `launcher.queues.Store` for its verbs."""
+
+    dialect = "postgres"
+
+    def __init__(self, url: str, *, read_only: bool = False) -> None:
+        super().__init__()
+        try:
+            import psycopg
+            from psycopg_pool import ConnectionPool
+        except ImportError as error:
+            raise StoreError(f"store {redacted(url)} needs psycopg; pip install 'launcher[postgres]'") from error
+        self.url = redacted(url)
+        self._conninfo = url
+        self._error = psycopg.Error
+        self._wake: threading.Event | None = None
+        self._news = threading.Event()
+        self._listener: threading.Thread | None = None
+        self._closed = threading.Event()
+        self._first()
+        options = {"autocommit": True, "row_factory": psycopg.rows.dict_row, "options": "-c search_path=launcher"}
+        self._pool = ConnectionPool(
+            url, kwargs=options, min_size=1, max_size=CONNECTIONS, timeout=CONNECT_SECONDS, open=True,
+        )  # fmt: skip
+        if not read_only:
+            self._migrate()
+        self._check()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._closed.set()
+        self._pool.close(timeout=1.0)
+        if self._listener:
+            self._listener.join(CONNECT_SECONDS)
+
+    def wait(self, wake: threading.Event, timeout: float) -> None:
+        """See `Store.wait`: the server tells a thread of ours, which listens from the first call on; that one returns
+        at once, for what happened before it was not heard."""
+        self._wake = wake
+        if self._listener is None:
+            self._listener = threading.Thread(target=self._listen, daemon=True, name="listener")
+            self._listener.start()
+            self._news.wait(CONNECT_SECONDS)
+        elif not self._news.is_set():
+            wake.wait(timeout)
+        self._news.clear()
+
+    # -- connections ----------------------------------------------------------------------------------------------
+
+    def _first(self) -> None:
+        """A server that cannot be reached is told at once, in its own words; the pool would only say that it waited."""
+        import psycopg
+
+        try:
+            psycopg.connect(self._conninfo, connect_timeout=int(CONNECT_SECONDS)).close()
+        except psycopg.Error as error:
+            raise StoreError(f"store {self.url} cannot be reached: {_first_line(error)}") from error
+
+    @contextmanager
+    def _session(self) -> Iterator[Any]:
+        try:
+            with self._pool.connection() as db:
+                yield db
+        except self._error as error:
+            raise StoreError(f"store {self.url}: {_first_line(error)}") from error
+
+    @contextmanager
+    def _transaction(self, db: Any) -> Iterator[None]:
+        with db.transaction():
+            yield
+
+    def _stage(self, db: Any, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        if rows:
+            with db.cursor().copy(self._sql(f"stage_{table}")) as copy:
+                for row in rows:
+                    copy.write_row(row)
+
+    # -- what this dialect does otherwise ---------------------------------------------------------------------------
+
+    def pop(self, agent: str, queues: Sequence[str], limit: int) -> list[Lease]:
+        """See `Store.pop`. Agents that take at the same moment pass over each other's items, so an empty hand may
+        only mean that: look again, and soon."""
+        for _ in range(4):
+            leases = super().pop(agent, queues, limit)
+            if leases or not self._waits(queues):
+                return leases
+            time.sleep(random.uniform(0.001, 0.01))  # noqa: S311 - jitter
+        return leases
+
+    def _waits(self, queues: Sequence[str]) -> bool:
+        from launcher import canonical
+
+        wanted = {"queues": canonical.encode(list(queues)), "now": time.time()}
+        with self._session() as db:
+            return bool(db.execute(self._sql("has_waiting"), wanted).fetchone()["waiting"])
+
+    def _before_pop(self, db: Any, wanted: Mapping[str, Any]) -> None:
+        db.execute(self._sql("lock_limited_queues"), wanted)
+
+    def heartbeat(self, agent: str) -> None:
+        """See `Store.heartbeat`."""
+        super().heartbeat(agent)
+        with self._session() as db:
+            db.execute(self._sql("compact_counts"))
+
+    def _notify(self, db: Any) -> None:
+        db.execute(self._sql("notify"))
+
+    def _listen(self) -> None:
+        """Until the store is closed: wake who waits when the server notifies, and whenever it may have meanwhile."""
+        import psycopg
+
+        troubles = 0
+        while not self._closed.is_set():
+            try:
+                with psycopg.connect(self._conninfo, autocommit=True) as db:
+                    db.execute("LISTEN launcher")
+                    troubles = 0
+                    self._wake_up()  # what was told before we listened
+                    while not self._closed.is_set():
+                        for _ in db.notifies(timeout=1.0, stop_after=1):
+                            self._wake_up()
+            except psycopg.Error:
+                troubles += 1
+                pause = min(LONGEST_PAUSE, 0.1 * 2**troubles)
+                self._closed.wait(random.uniform(0.5, 1.0) * pause)  # noqa: S311 - jitter
+
+    def _wake_up(self) -> None:
+        self._news.set()
+        if self._wake:
+            self._wake.set()
+
+    # -- migration ------------------------------------------------------------------------------------------------
+
+    def _version(self, db: Any) -> int:
+        if db.execute("SELECT to_regclass('launcher.version') AS there").fetchone()["there"] is None:
+            return 0
+        return int(db.execute("SELECT number FROM launcher.version").fetchone()["number"])
+
+    def _migrate(self) -> None:
+        scripts = migrations("postgres")
+        with self._session() as db:
+            if self._version(db) >= len(scripts):
+                return
+            with db.transaction():
+                db.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATING,))
+                version = self._version(db)
+                db.execute("CREATE SCHEMA IF NOT EXISTS launcher")
+                db.execute("CREATE TABLE IF NOT EXISTS launcher.version (number INTEGER NOT NULL)")
+                for script in scripts[version:]:
+                    db.execute(script)
+                db.execute("DELETE FROM launcher.version")
+                db.execute("INSERT INTO launcher.version VALUES (%s)", (len(scripts),))
+
+    def _check(self) -> None:
+        newest = len(migrations("postgres"))
+        with self._session() as db:
+            version = self._version(db)
+        if version > newest:
+            raise StoreError(
+                f"store {self.url} has version {version}, this launcher knows versions up to {newest}; upgrade "
+                "launcher, or name another store with --store"
+            )
+        if version < newest:
+            raise StoreError(f"store {self.url} is not up to date; any command that writes brings it there")
+
+
+def redacted(url: str) -> str:
+    """The URL without its password.
+
+    >>> redacted("postgresql://ann:secret@host:5432/queues")
+    'postgresql://ann@host:5432/queues'
+    """
+    parts = urlsplit(url)
+    with suppress(ValueError):
+        if parts.password is not None:
+            return urlunsplit(parts._replace(netloc=f"{parts.username}@{parts.netloc.rpartition('@')[2]}"))
+    return url
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

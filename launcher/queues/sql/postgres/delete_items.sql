@@ -1,0 +1,1 @@
+DELETE FROM items WHERE state NOT IN ('leased', 'running') AND {where}

@@ -1,0 +1,2 @@
+-- What waits is passed over until it is resumed.
+UPDATE items SET hold = 'paused', not_before = NULL WHERE state = 'pending' AND hold IS DISTINCT FROM 'paused' AND {where}

@@ -1,0 +1,1 @@
+UPDATE queues SET paused = %(paused)s WHERE name = %(name)s AND deleted_at IS NULL

@@ -1,0 +1,1 @@
+UPDATE staged_items SET id = %(id)s WHERE seq = %(seq)s

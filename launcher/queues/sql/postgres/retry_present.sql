@@ -1,0 +1,10 @@
+-- failed → pending: what a push brings again and the sweep has only as failed; the newest of it.
+UPDATE items SET state = 'pending', max_attempts = greatest(max_attempts, attempt + 1), actor = NULL,
+    reason = 'added again', stage = NULL, exit_code = NULL, result = NULL, finished_at = NULL, expires_at = NULL,
+    changed_at = %(now)s
+WHERE state = 'failed' AND seq IN (
+    SELECT max(had.seq)
+    FROM (SELECT DISTINCT fingerprint FROM staged_items) AS brought
+    JOIN items AS had ON had.sweep = %(sweep)s AND had.fingerprint = brought.fingerprint
+    GROUP BY had.fingerprint HAVING bool_and(had.state = 'failed')
+)

@@ -1,0 +1,1 @@
+SELECT shape, leaves FROM items WHERE id = %(id)s

@@ -1,0 +1,1 @@
+SELECT id FROM staged_items ORDER BY seq LIMIT 100

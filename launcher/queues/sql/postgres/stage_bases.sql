@@ -1,0 +1,1 @@
+COPY staged_bases (number, document) FROM STDIN

@@ -1,0 +1,1 @@
+CREATE TEMP TABLE IF NOT EXISTS staged_bases (number BIGINT PRIMARY KEY, document TEXT NOT NULL)

@@ -1,0 +1,3 @@
+COPY staged_items (
+    id, given, queue, sweep, priority, name, shape, leaves, point, fingerprint, max_attempts, expires_in
+) FROM STDIN

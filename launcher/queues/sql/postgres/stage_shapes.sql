@@ -1,0 +1,1 @@
+COPY staged_shapes (number, base, changed, gone) FROM STDIN

@@ -1,0 +1,1 @@
+agent = %(agent)s AND state IN ('leased', 'running')

@@ -1,0 +1,1 @@
+id IN (SELECT jsonb_array_elements_text(%(ids)s::jsonb))

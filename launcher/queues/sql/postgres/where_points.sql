@@ -1,0 +1,1 @@
+point::jsonb @> %(points)s::jsonb

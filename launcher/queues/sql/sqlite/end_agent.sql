@@ -1,0 +1,2 @@
+-- Only an agent that is alive, and not heard of since (`beats`, where given), can be declared lost, or leave.
+UPDATE agents SET state = :state WHERE id = :agent AND state = 'alive' AND (:beats IS NULL OR beats = :beats)

@@ -1,0 +1,3 @@
+-- When the next item of these queues ends its backoff.
+SELECT min(not_before) AS due FROM items
+WHERE state = 'pending' AND hold = 'backoff' AND queue IN (SELECT value FROM json_each(:queues))

@@ -1,1 +1,0 @@
-SELECT id FROM agents WHERE state = 'alive' AND seen_at < :limit

@@ -1,1 +1,0 @@
-UPDATE agents SET state = :state WHERE id IN (SELECT value FROM json_each(:agents)) AND state = 'alive'

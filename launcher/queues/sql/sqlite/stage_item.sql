@@ -1,2 +1,0 @@
-INSERT INTO staged_items (id, given, queue, sweep, priority, name, shape, leaves, point, fingerprint)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

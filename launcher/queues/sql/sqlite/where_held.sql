@@ -1,0 +1,1 @@
+agent = :agent AND state IN ('leased', 'running')

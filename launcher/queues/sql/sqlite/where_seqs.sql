@@ -1,0 +1,1 @@
+seq IN (SELECT value FROM json_each(:seqs))

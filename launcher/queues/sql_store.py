@@ -1,0 +1,364 @@
+"""The verbs of a store over SQL, one transaction each. A dialect's store adds its connections, how rows get into its
+staging tables, and how its waiting ends; everything else it knows lies in sql/<dialect>/, one statement a file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from launcher import canonical
+from launcher.errors import NotFoundError, StoreError, suggest
+from launcher.item import (
+    TERMINAL,
+    AgentInfo,
+    Attempt,
+    Count,
+    Event,
+    Item,
+    ItemFilter,
+    Lease,
+    Lost,
+    Outcome,
+    QueueInfo,
+    Receipt,
+    RunState,
+    Sweep,
+)
+from launcher.queues import rows, staging
+from launcher.queues.packing import unpack
+from launcher.queues.sql import statement
+
+if TYPE_CHECKING:
+    from launcher.spec import LaunchSpec
+
+PAGE = 1000
+KEPT_SHAPES = 64
+
+
+class SqlStore:
+    """A store over a connection of its dialect; see `launcher.queues.Store` for its verbs.
+
+    `_session` gives this thread a connection that commits each statement; `_writing` one inside a transaction.
+    """
+
+    dialect: ClassVar[str]
+    url: str
+    _session: Callable[[], AbstractContextManager[Any]]
+    _transaction: Callable[[Any], AbstractContextManager[Any]]
+    _stage: Callable[[Any, str, Sequence[tuple[Any, ...]]], None]
+
+    def __init__(self) -> None:
+        self._shapes: dict[int, tuple[Any, ...]] = {}
+
+    # -- adding ---------------------------------------------------------------------------------------------------
+
+    def push(self, sweep: Sweep | None, specs: Iterable[LaunchSpec], *, again: bool = False) -> Receipt:
+        """See `Store.push`. Rows are gathered in temporary tables first, so agents go on while a grid composes."""
+        with self._session() as db:
+            staged = staging.gather(self._sql, db, self._stage, sweep, specs)
+            with self._transaction(db):
+                if sweep:
+                    db.execute(self._sql("insert_sweep"), asdict(sweep) | {"created_at": time.time()})
+                self._check_queues(db)
+                receipt = staging.copy(self._sql, db, sweep, keep_present=again or sweep is None, url=self.url)
+                self._notify(db)
+        present = staged - receipt.added - receipt.retried
+        return Receipt(receipt.sweep, receipt.added, present, receipt.ids, receipt.retried)
+
+    def _check_queues(self, db: Any) -> None:
+        unknown = [row["queue"] for row in db.execute(self._sql("select_unknown_queues"))]
+        if unknown:
+            known = [row["name"] for row in db.execute(self._sql("select_queues"))]
+            raise NotFoundError("\n".join(f"no queue named {name!r}; {suggest(name, known)}" for name in unknown))
+
+    # -- an agent's verbs -----------------------------------------------------------------------------------------
+
+    def pop(self, agent: str, queues: Sequence[str], limit: int) -> list[Lease]:
+        """See `Store.pop`. Looks outside of a transaction first: an idle agent costs others nothing."""
+        now = time.time()
+        wanted = {"queues": canonical.encode(list(dict.fromkeys(queues))), "now": now}
+        with self._session() as db:
+            if limit < 1:
+                return []
+            look = db.execute(self._sql("has_waiting"), wanted).fetchone()
+            if not (look["waiting"] or look["due"]):
+                return []
+            with self._transaction(db):
+                if look["due"]:
+                    db.execute(self._sql("expire_items"), wanted)
+                    db.execute(self._sql("end_backoff"), wanted)
+                self._before_pop(db, wanted)
+                db.execute(self._sql("revive_agent"), {"agent": agent})
+                popped = db.execute(self._sql("pop_items"), {**wanted, "agent": agent, "limit": limit})
+                seqs = canonical.encode([row["seq"] for row in popped.fetchall()])
+                leased = db.execute(self._sql("select_leases", "where_seqs"), {"seqs": seqs}).fetchall()
+                return [self._lease(db, row) for row in leased]
+
+    def _before_pop(self, db: Any, wanted: Mapping[str, Any]) -> None:
+        """What a dialect must do so that agents that pop at once respect a queue's limit."""
+
+    def next_due(self, queues: Sequence[str]) -> float | None:
+        """See `Store.next_due`."""
+        with self._session() as db:
+            due = db.execute(self._sql("next_due"), {"queues": canonical.encode(list(queues))}).fetchone()["due"]
+        return None if due is None else max(0.0, due - time.time())
+
+    def held(self, agent: str) -> list[Lease]:
+        """See `Store.held`."""
+        with self._session() as db:
+            return self._held(db, agent)
+
+    def _held(self, db: Any, agent: str) -> list[Lease]:
+        held = db.execute(self._sql("select_leases", "where_held"), {"agent": agent}).fetchall()
+        return [self._lease(db, row) for row in held]
+
+    def ack(self, started: Iterable[tuple[Lease, Mapping[str, Any], str]]) -> list[bool]:
+        """See `Store.ack`."""
+        now = time.time()
+        return self._each(
+            "ack_item",
+            [
+                rows.key(lease) | {"handle": canonical.encode(handle), "run_dir": folder, "now": now}
+                for lease, handle, folder in started
+            ],
+        )
+
+    def finish(self, ended: Iterable[tuple[Lease, Outcome]]) -> list[bool]:
+        """See `Store.finish`."""
+        now = time.time()
+        return self._each("finish_item", [rows.ending(lease, outcome, now) for lease, outcome in ended])
+
+    def _each(self, verb: str, values: Sequence[Mapping[str, Any]]) -> list[bool]:
+        if not values:
+            return []
+        with self._session() as db, self._transaction(db):
+            return self._write(db, verb, values)
+
+    def _write(self, db: Any, verb: str, values: Sequence[Mapping[str, Any]]) -> list[bool]:
+        done = [db.execute(self._sql(verb), row).rowcount == 1 for row in values]
+        if any(row.get("state") == RunState.FAILED.value for row in values):
+            db.execute(self._sql("hold_failing_sweeps"))
+        if any(row.get("again") for row in values):
+            self._notify(db)
+        return done
+
+    def heartbeat(self, agent: str) -> None:
+        """See `Store.heartbeat`."""
+        with self._session() as db:
+            db.execute(self._sql("beat_agent"), {"agent": agent, "now": time.time()})
+
+    def leases(self, agent: str) -> dict[str, bool]:
+        """See `Store.leases`."""
+        with self._session() as db:
+            found = db.execute(self._sql("select_tokens"), {"agent": agent}).fetchall()
+        return {row["token"]: bool(row["stop_requested"]) for row in found}
+
+    def valid(self, tokens: Collection[str]) -> set[str]:
+        """See `Store.valid`."""
+        if not tokens:
+            return set()
+        with self._session() as db:
+            found = db.execute(
+                self._sql("select_valid_tokens"), {"tokens": canonical.encode(sorted(tokens))}
+            ).fetchall()
+        return {row["token"] for row in found}
+
+    def release(self, agent: str, reason: str, *, beats: int | None = None) -> int:
+        """See `Store.release`."""
+        return self._release(agent, "lost", reason, beats)
+
+    def leave(self, agent: str) -> None:
+        """See `Store.leave`."""
+        self._release(agent, "left", "its agent stopped", None)
+
+    def _release(self, agent: str, state: str, reason: str, beats: int | None) -> int:
+        with self._session() as db, self._transaction(db):
+            which = {"agent": agent, "state": state, "beats": beats}
+            if not db.execute(self._sql("end_agent"), which).rowcount and beats is not None:
+                return 0
+            endings = [rows.ending(lease, Lost(reason), time.time()) for lease in self._held(db, agent)]
+            return sum(self._write(db, "finish_item", endings))
+
+    def adopt(self, dead: str, agent: str) -> list[Lease]:
+        """See `Store.adopt`."""
+        with self._session() as db, self._transaction(db):
+            if not db.execute(self._sql("end_agent"), {"agent": dead, "state": "lost", "beats": None}).rowcount:
+                return []
+            tokens = {lease.token for lease in self._held(db, dead)}
+            db.execute(self._sql("adopt_items"), {"dead": dead, "agent": agent})
+            return [lease for lease in self._held(db, agent) if lease.token in tokens]
+
+    def register(self, agent: AgentInfo) -> None:
+        """See `Store.register`."""
+        with self._session() as db:
+            db.execute(self._sql("upsert_agent"), asdict(agent) | {"queues": canonical.encode(agent.queues)})
+
+    def agents(self) -> list[AgentInfo]:
+        """See `Store.agents`."""
+        with self._session() as db:
+            found = [dict(row) for row in db.execute(self._sql("select_agents"))]
+        return [AgentInfo(**row | {"queues": tuple(canonical.decode(row["queues"]))}) for row in found]
+
+    # -- people's verbs -------------------------------------------------------------------------------------------
+
+    def cancel(self, which: ItemFilter, actor: str) -> tuple[int, int]:
+        """See `Store.cancel`."""
+        with self._session() as db, self._transaction(db):
+            waiting = self._change(db, "cancel_waiting", which, actor=actor)
+            return waiting, self._change(db, "request_stop", which)
+
+    def retry(self, which: ItemFilter, actor: str) -> int:
+        """See `Store.retry`."""
+        return self._change_items("retry_items", which, actor=actor)
+
+    def hold(self, which: ItemFilter) -> int:
+        """See `Store.hold`."""
+        return self._change_items("hold_items", which)
+
+    def resume(self, which: ItemFilter) -> int:
+        """See `Store.resume`."""
+        return self._change_items("resume_items", which)
+
+    def set_priority(self, which: ItemFilter, priority: int) -> int:
+        """See `Store.set_priority`."""
+        return self._change_items("set_priority", which, priority=priority)
+
+    def delete(self, which: ItemFilter) -> int:
+        """See `Store.delete`."""
+        return self._change_items("delete_items", which)
+
+    def _change_items(self, verb: str, which: ItemFilter, **values: Any) -> int:
+        with self._session() as db, self._transaction(db):
+            return self._change(db, verb, which, **values)
+
+    def _change(self, db: Any, verb: str, which: ItemFilter, **values: Any) -> int:
+        conditions, more = rows.where(which)
+        number = int(db.execute(self._sql(verb, *conditions), {**values, **more, "now": time.time()}).rowcount)
+        if number:
+            self._notify(db)
+        return number
+
+    def items(self, which: ItemFilter) -> Iterator[Item]:
+        """See `Store.items`."""
+        conditions, values = rows.where(which)
+        text = self._sql("select_items", *conditions)
+        values |= {"after": 0, "page": PAGE}
+        while True:  # page by page, so that no read transaction stays open while the caller works
+            with self._session() as db:
+                page = db.execute(text, values).fetchall()
+            yield from map(rows.item_of, page)
+            if len(page) < PAGE:
+                return
+            values["after"] = page[-1]["seq"]
+
+    def item(self, prefix: str) -> Item:
+        """See `Store.item`."""
+        with self._session() as db:
+            found = [row["id"] for row in db.execute(self._sql("select_ids"), {"prefix": prefix})]
+        if prefix not in found and len(found) != 1:
+            several = f"is the beginning of several IDs ({', '.join(found)}, …); give more of it"
+            raise NotFoundError(
+                f"{prefix!r} " + (several if found else f"is no item's ID, nor the beginning of one, in {self.url}")
+            )
+        return next(self.items(ItemFilter(ids=(prefix if prefix in found else found[0],))))
+
+    def document(self, item_id: str) -> dict[str, Any]:
+        """See `Store.document`."""
+        with self._session() as db:
+            row = db.execute(self._sql("select_document"), {"id": item_id}).fetchone()
+            if row is None:
+                raise NotFoundError(f"no item {item_id!r} in {self.url}")
+            return self._document(db, row)
+
+    def events(self, item_id: str) -> list[Event]:
+        """See `Store.events`."""
+        with self._session() as db:
+            found = [dict(row) for row in db.execute(self._sql("select_events"), {"id": item_id})]
+        return [Event(**row | {"before": RunState(row["before"]), "after": RunState(row["after"])}) for row in found]
+
+    def attempts(self, item_id: str) -> list[Attempt]:
+        """See `Store.attempts`."""
+        with self._session() as db:
+            found = [dict(row) for row in db.execute(self._sql("select_attempts"), {"id": item_id})]
+        return [Attempt(**row | {"state": RunState(row["state"])}) for row in found]
+
+    def counts(self) -> list[Count]:
+        """See `Store.counts`."""
+        with self._session() as db:
+            return self._counts(db)
+
+    def _counts(self, db: Any) -> list[Count]:
+        found = db.execute(self._sql("count_items")).fetchall()
+        return [Count(row["queue"], row["sweep"], RunState(row["state"]), int(row["number"])) for row in found]
+
+    def sweeps(self) -> list[Sweep]:
+        """See `Store.sweeps`."""
+        with self._session() as db:
+            return [Sweep(**dict(row)) for row in db.execute(self._sql("select_sweeps"))]
+
+    # -- queues ---------------------------------------------------------------------------------------------------
+
+    def queues(self) -> list[QueueInfo]:
+        """See `Store.queues`."""
+        with self._session() as db:
+            return [rows.queue_of(row) for row in db.execute(self._sql("select_queues"))]
+
+    def create_queue(self, queue: QueueInfo) -> None:
+        """See `Store.create_queue`."""
+        with self._session() as db, self._transaction(db):
+            if not db.execute(self._sql("insert_queue"), rows.queue_row(queue) | {"now": time.time()}).rowcount:
+                raise StoreError(f"queue {queue.name!r} exists already in {self.url}; choose another name")
+
+    def update_queue(self, queue: QueueInfo) -> None:
+        """See `Store.update_queue`."""
+        self._change_queue("update_queue", queue.name, rows.queue_row(queue))
+
+    def pause_queue(self, name: str, *, paused: bool) -> None:
+        """See `Store.pause_queue`."""
+        self._change_queue("pause_queue", name, {"paused": paused})
+
+    def delete_queue(self, name: str) -> None:
+        """See `Store.delete_queue`."""
+        left = [count for count in self.counts() if count.queue == name and count.state not in TERMINAL]
+        if left:
+            told = ", ".join(f"{count.number} {count.state.value}" for count in left)
+            raise StoreError(f"queue {name!r} still has items ({told}); cancel them first, or wait for them")
+        self._change_queue("delete_queue", name, {"now": time.time()})
+
+    def _change_queue(self, verb: str, name: str, values: Mapping[str, Any]) -> None:
+        with self._session() as db, self._transaction(db):
+            if not db.execute(self._sql(verb), {**values, "name": name}).rowcount:
+                known = suggest(name, [row["name"] for row in db.execute(self._sql("select_queues"))])
+                raise NotFoundError(f"no queue named {name!r} in {self.url}; {known}")
+            self._notify(db)
+
+    # -- documents, statements ------------------------------------------------------------------------------------
+
+    def _lease(self, db: Any, row: Any) -> Lease:
+        return Lease(rows.item_of(row), row["token"], self._document(db, row))
+
+    def _document(self, db: Any, row: Any) -> dict[str, Any]:
+        """The document of a row with its shape and leaves; shapes are kept, for most items share one."""
+        shape = self._shapes.get(row["shape"])
+        if shape is None:
+            if len(self._shapes) >= KEPT_SHAPES:
+                self._shapes.clear()
+            found = db.execute(self._sql("select_shape"), {"id": row["shape"]}).fetchone()
+            parts = (found["document"], found["changed"], found["gone"])
+            shape = self._shapes[row["shape"]] = tuple(map(canonical.decode, parts))
+        base, changed, gone = shape
+        return unpack(base, changed, gone, canonical.decode(row["leaves"]))
+
+    def _sql(self, verb: str, *conditions: str) -> str:
+        """The text of a statement; `conditions` name the files that its {where} stands for."""
+        text = statement(self.dialect, verb)
+        if "{where}" not in text:
+            return text
+        clauses = [statement(self.dialect, condition).strip() for condition in conditions]
+        return text.replace("{where}", " AND ".join(clauses) or "true")
+
+    def _notify(self, db: Any) -> None:
+        """Tell those who wait, at this transaction's commit, where the dialect does not tell them by itself."""

@@ -1,0 +1,34 @@
+"""Who is silent: an agent is taken for lost when it has not beaten for as long as a lease lasts, by the clock of the
+one who watches. No two clocks are compared, so none that jumps, or differs, can cost a lease."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from launcher.item import AgentInfo
+
+
+@dataclass(slots=True)
+class Watch:
+    """Watches agents; `seconds` is how long a lease lasts.
+
+    >>> watch, agent = Watch(30.0), AgentInfo("a", "host", 1, 0.0, (), 1, 0.0, 0.0, beats=4)
+    >>> watch.silent([agent], 100.0), [found.id for found in watch.silent([agent], 131.0)]
+    ([], ['a'])
+    """
+
+    seconds: float
+    _heard: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    def silent(self, agents: Iterable[AgentInfo], now: float) -> list[AgentInfo]:
+        """Those of these agents that have not beaten since the time `now` was `seconds` less; `now` must never go
+        back (time.monotonic)."""
+        before, self._heard = self._heard, {}
+        lost = []
+        for agent in agents:
+            beats, since = before.get(agent.id, (agent.beats, now))
+            self._heard[agent.id] = (agent.beats, since if beats == agent.beats else now)
+            if now - self._heard[agent.id][1] > self.seconds:
+                lost.append(agent)
+        return lost
