@@ -28,14 +28,13 @@ from launcher.item import (
     Sweep,
 )
 from launcher.queues import rows, staging
-from launcher.queues.packing import unpack
+from launcher.queues.documents import Documents
 from launcher.queues.sql import statement
 
 if TYPE_CHECKING:
     from launcher.spec import LaunchSpec
 
 PAGE = 1000
-KEPT_SHAPES = 64
 
 
 class SqlStore:
@@ -51,7 +50,7 @@ class SqlStore:
     _stage: Callable[[Any, str, Sequence[tuple[Any, ...]]], None]
 
     def __init__(self) -> None:
-        self._shapes: dict[int, tuple[Any, ...]] = {}
+        self._documents = Documents(self._sql)
 
     # -- adding ---------------------------------------------------------------------------------------------------
 
@@ -271,7 +270,7 @@ class SqlStore:
             row = db.execute(self._sql("select_document"), {"id": item_id}).fetchone()
             if row is None:
                 raise NotFoundError(f"no item {item_id!r} in {self.url}")
-            return self._document(db, row)
+            return self._documents.of(db, row)
 
     def events(self, item_id: str) -> list[Event]:
         """See `Store.events`."""
@@ -335,30 +334,13 @@ class SqlStore:
                 raise NotFoundError(f"no queue named {name!r} in {self.url}; {known}")
             self._notify(db)
 
-    # -- documents, statements ------------------------------------------------------------------------------------
+    # -- what the verbs share -------------------------------------------------------------------------------------
 
     def _lease(self, db: Any, row: Any) -> Lease:
-        return Lease(rows.item_of(row), row["token"], self._document(db, row))
-
-    def _document(self, db: Any, row: Any) -> dict[str, Any]:
-        """The document of a row with its shape and leaves; shapes are kept, for most items share one."""
-        shape = self._shapes.get(row["shape"])
-        if shape is None:
-            if len(self._shapes) >= KEPT_SHAPES:
-                self._shapes.clear()
-            found = db.execute(self._sql("select_shape"), {"id": row["shape"]}).fetchone()
-            parts = (found["document"], found["changed"], found["gone"])
-            shape = self._shapes[row["shape"]] = tuple(map(canonical.decode, parts))
-        base, changed, gone = shape
-        return unpack(base, changed, gone, canonical.decode(row["leaves"]))
+        return Lease(rows.item_of(row), row["token"], self._documents.of(db, row))
 
     def _sql(self, verb: str, *conditions: str) -> str:
-        """The text of a statement; `conditions` name the files that its {where} stands for."""
-        text = statement(self.dialect, verb)
-        if "{where}" not in text:
-            return text
-        clauses = [statement(self.dialect, condition).strip() for condition in conditions]
-        return text.replace("{where}", " AND ".join(clauses) or "true")
+        return statement(self.dialect, verb, *conditions)
 
     def _notify(self, db: Any) -> None:
         """Tell those who wait, at this transaction's commit, where the dialect does not tell them by itself."""

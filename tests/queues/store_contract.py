@@ -73,6 +73,14 @@ def beats(store: Store) -> dict[str, int]:
     return {found.id: found.beats for found in store.agents()}
 
 
+def wait_for(condition: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + PROMPT_SECONDS
+    while not (value := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return value
+
+
 def only(state: RunState, *states: RunState) -> ItemFilter:
     return ItemFilter(states=frozenset({state, *states}))
 
@@ -1007,6 +1015,175 @@ class StoreContract:
             assert store.item(item_id).state is (PENDING if attempt < MAX_ATTEMPTS else FAILED)
         item = store.item(item_id)
         assert (item.stage, item.reason) == ("lost", f"died {MAX_ATTEMPTS} times")
+
+    # -- policies -------------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(
+        ("outcome", "on", "again"),
+        [
+            (Failed("run", "x", 1), ["failed"], True),
+            (Failed("run", "x", 75), [75], True),
+            (Failed("run", "x", 1), [75], False),
+            (Failed("prepare", "x"), ["lost"], False),
+            (Failed("timeout", "x"), ["timeout"], True),
+            (Failed("timeout", "x"), ["failed"], False),
+            (Lost("x"), ["failed"], False),
+            (Lost("x"), ["lost"], True),
+            (Preempted("x"), ["lost"], False),
+            (Preempted("x"), ["preempted"], True),
+            (Cancelled("x"), ["failed", "lost", "preempted", "timeout"], False),
+            (Finished(), ["failed", "lost", "preempted", "timeout", 0], False),
+        ],
+    )
+    def test_a_spec_says_after_what_it_is_tried_again(
+        self, store: Store, outcome: Outcome, on: list[Any], again: bool
+    ) -> None:
+        push_one(store, retry={"max_attempts": 2, "on": on})
+        [lease] = pop(store)
+        store.finish([(lease, outcome)])
+        assert (states(store) == [PENDING]) == again
+
+    def test_attempts_are_counted_against_the_specs_own_number(self, store: Store) -> None:
+        item_id = push_one(store, retry={"max_attempts": 4})
+        for attempt in range(1, 5):
+            [lease] = pop(store)
+            store.finish([(lease, Failed("run", f"exit code {attempt}", attempt))])
+            assert store.item(item_id).state is (PENDING if attempt < 4 else FAILED)
+        assert [(old.attempt, old.exit_code, old.state) for old in store.attempts(item_id)] == [
+            (number, number, FAILED) for number in (1, 2, 3)
+        ]
+
+    def test_each_attempt_is_kept_with_its_agent_its_folder_and_its_end(self, store: Store) -> None:
+        item_id = push_one(store)
+        [lease] = pop(store, "a")
+        store.ack([(lease, {"pid": 1}, "/runs/1")])
+        store.finish([(lease, Lost("no trace"))])
+        [lease] = pop(store, "b")
+        store.ack([(lease, {"pid": 2}, "/runs/2")])
+        store.finish([(lease, Failed("run", "exit code 3", 3, {"loss": 1}))])
+        store.retry(one(item_id), "me")
+        first, second = store.attempts(item_id)
+        assert (first.attempt, first.agent, first.run_dir, first.stage, first.reason, first.exit_code) == (
+            1, "a", "/runs/1", "lost", "no trace", None,
+        )  # fmt: skip
+        assert (second.attempt, second.agent, second.run_dir, second.stage, second.reason, second.exit_code) == (
+            2, "b", "/runs/2", "run", "exit code 3", 3,
+        )  # fmt: skip
+        assert None not in (first.started_at, first.finished_at, second.started_at, second.finished_at)
+        assert store.attempts("unknown") == []
+        store.delete(one(item_id))
+        assert store.attempts(item_id) == []
+
+    def test_an_item_that_backs_off_is_passed_over_until_its_time(self, store: Store) -> None:
+        item_id = push_one(store, retry={"on": ["failed"], "backoff": {"initial": 0.2, "jitter": 0}})
+        other = push_one(store, 1)
+        [lease] = pop(store, limit=1)
+        assert store.next_due(["default"]) is None
+        store.finish([(lease, Failed("run", "x", 1))])
+        item = store.item(item_id)
+        assert (item.state, item.hold) == (PENDING, "backoff")
+        assert item.not_before is not None
+        assert item.not_before - item.changed_at == pytest.approx(0.2)
+        assert store.next_due([]) is None
+        assert ids(pop(store)) == [other]
+        due = store.next_due(["default"])
+        assert due is None or 0 <= due <= 0.2
+        again = wait_for(lambda: pop(store))
+        assert ids(again) == [item_id]
+        assert time.time() >= item.not_before
+        assert (again[0].item.hold, again[0].item.not_before, again[0].item.attempt) == (None, None, 2)
+
+    def test_what_has_waited_too_long_has_failed(self, store: Store) -> None:
+        item_id = push_one(store, timeout={"queue": 1e-6})
+        patient = push_one(store, 1, timeout={"queue": "1h"})
+        assert ids(pop(store)) == [patient]
+        item = store.item(item_id)
+        assert (item.state, item.stage, item.attempt, item.started_at) == (FAILED, "timeout", 0, None)
+        assert "too long" in (item.reason or "")
+        assert [(event.before, event.after) for event in store.events(item_id)] == [(PENDING, FAILED)]
+
+    def test_what_is_held_is_passed_over_until_it_is_resumed(self, store: Store) -> None:
+        store.push(Sweep("s"), [spec(seed) for seed in range(3)])
+        store.push(Sweep("t"), [spec(seed) for seed in range(2)])
+        assert store.hold(ItemFilter(sweep="s")) == 3
+        assert store.hold(ItemFilter(sweep="s")) == 0
+        assert {item.hold for item in store.items(ItemFilter(sweep="s"))} == {"paused"}
+        assert {lease.item.sweep for lease in pop(store)} == {"t"}
+        assert store.hold(EVERYTHING) == 0, "what runs is not held"
+        assert store.resume(ItemFilter(sweep="s", points=("seed=1",))) == 1
+        assert [lease.item.point for lease in pop(store)] == [("seed=1",)]
+        assert store.cancel(ItemFilter(sweep="s"), "me") == (2, 1)
+        assert {item.hold for item in store.items(EVERYTHING)} == {None}
+
+    def test_a_sweep_stops_after_as_many_failures_as_it_allows(self, store: Store) -> None:
+        store.push(Sweep("s", stop_after_failures=2), [spec(seed) for seed in range(6)])
+        store.push(Sweep("t"), [spec(9)])
+        first, second, third = pop(store, limit=3)
+        store.finish([(first, Failed("run", "x", 1)), (second, Finished())])
+        assert [item.hold for item in store.items(ItemFilter(sweep="s"))] == [None] * 6
+        store.finish([(third, Failed("run", "x", 1))])
+        assert [item.hold for item in store.items(ItemFilter(sweep="s"))] == [None] * 3 + ["failures"] * 3
+        assert [lease.item.sweep for lease in pop(store)] == ["t"]
+        store.resume(ItemFilter(sweep="s"))
+        assert len(pop(store, limit=2)) == 2
+        assert [sweep.stop_after_failures for sweep in store.sweeps()] == [2, None]
+
+    def test_what_failed_waits_again_when_its_sweep_is_pushed_again(self, store: Store) -> None:
+        store.push(Sweep("s"), [spec(seed) for seed in range(4)])
+        failed, finished, cancelled = pop(store, limit=3)
+        store.finish([(failed, Failed("run", "x", 1)), (finished, Finished()), (cancelled, Cancelled())])
+        receipt = store.push(Sweep("s"), [spec(seed) for seed in range(5)])
+        assert (receipt.added, receipt.retried, receipt.present) == (1, 1, 3)
+        assert states(store) == [PENDING, FINISHED, CANCELLED, PENDING, PENDING]
+        assert [old.exit_code for old in store.attempts(failed.item.id)] == [1]
+        [again] = pop(store, limit=1)
+        assert (again.item.id, again.item.attempt) == (failed.item.id, 2)
+
+    def test_what_failed_once_and_finished_once_is_there(self, store: Store) -> None:
+        store.push(Sweep("s"), [spec(1)])
+        [lease] = pop(store)
+        store.finish([(lease, Failed("run", "x", 1))])
+        store.push(Sweep("s"), [spec(1)], again=True)
+        [lease] = pop(store)
+        store.finish([(lease, Finished())])
+        assert store.push(Sweep("s"), [spec(1)]) == Receipt("s", 0, 1, (), 0)
+
+    # -- agents that die ------------------------------------------------------------------------------------------
+
+    def test_what_a_dead_agent_held_is_adopted_once_as_it_was(self, store: Store, open_again: OpenAgain) -> None:
+        store.push(None, [spec(seed) for seed in range(3)])
+        for name in ("dead", "heir", "other"):
+            store.register(agent(name))
+        leased, running = pop(store, "dead", 2)
+        [own] = pop(store, "heir", 1)
+        start(store, running)
+        adopted = open_again().adopt("dead", "heir")
+        assert {lease.token for lease in adopted} == {leased.token, running.token}
+        assert store.adopt("dead", "other") == []
+        assert set(store.leases("heir")) == {own.token, leased.token, running.token}
+        assert [found.id for found in store.agents()] == ["heir", "other"]
+        assert {lease.item.id: lease.item.handle for lease in adopted} == {
+            leased.item.id: None,
+            running.item.id: {"pid": 1},
+        }
+        assert store.finish([(running, Finished()), (leased, Lost("x"))]) == [True, True]
+        assert store.events(running.item.id)[-1].actor == "heir"
+
+    def test_valid_tokens_are_those_that_somebody_holds(self, store: Store) -> None:
+        store.push(None, [spec(1), spec(2), spec(3)])
+        first, second, third = pop(store)
+        start(store, second)
+        store.finish([(third, Finished())])
+        asked = {first.token, second.token, third.token, "unknown", ""}
+        assert store.valid(asked) == {first.token, second.token}
+        assert store.valid(set()) == set()
+        store.release("a", "gone")
+        assert store.valid(asked) == set()
+
+    def test_texts_that_no_database_holds_come_back_marked(self, store: Store) -> None:
+        lease = push_and_pop(store)
+        store.finish([(lease, Failed("run", "bad \0 byte", 1))])
+        assert store.item(lease.item.id).reason == "bad \N{REPLACEMENT CHARACTER} byte"
 
     # -- cancel and retry -----------------------------------------------------------------------------------------
 

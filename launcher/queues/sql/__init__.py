@@ -9,13 +9,15 @@ FOLDER = Path(__file__).parent
 
 
 @cache
-def statement(dialect: str, verb: str) -> str:
-    """The text of one statement.
+def statement(dialect: str, verb: str, *conditions: str) -> str:
+    """The text of one statement; `conditions` name the files that its `{where}` stands for, none of them for any row.
 
-    >>> statement("sqlite", "count_items").split()[0]
-    'SELECT'
+    >>> statement("sqlite", "delete_items", "where_sweep").splitlines()[-1]
+    "DELETE FROM items WHERE state NOT IN ('leased', 'running') AND sweep = :sweep"
     """
-    return (FOLDER / dialect / f"{verb}.sql").read_text(encoding="utf-8")
+    text = (FOLDER / dialect / f"{verb}.sql").read_text(encoding="utf-8")
+    clauses = (statement(dialect, condition).strip() for condition in conditions)
+    return text.replace("{where}", " AND ".join(clauses) or "true")
 
 
 @cache
