@@ -65,7 +65,7 @@ def resource_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def policy_problems(values: Mapping[str, Any], where: str = "") -> Iterator[Problem]:
-    """What is wrong with `retry`, `timeout` and `fingerprint` of a launch spec or a queue."""
+    """What is wrong with `retry`, `timeout`, `limits` and `fingerprint` of a launch spec or a queue."""
     for name in POLICIES:
         if name in values:
             yield from schema.problems(values[name], name, path=(where, name) if where else (name,))

@@ -242,6 +242,8 @@ class AgentInfo:
     seen_at: float
     state: str = "alive"
     beats: int = 0
+    room: Mapping[str, float] = field(default_factory=dict)
+    """What it has in all: cpus, memory in bytes, gpus; nothing where it does not say."""
 
 
 @dataclass(frozen=True, slots=True)

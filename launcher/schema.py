@@ -213,7 +213,7 @@ def _explain(error: ValidationError, below: tuple[str | int, ...]) -> Problem:
         case "maxLength" | "minLength":
             cause = f"expected at {'most' if error.validator == 'maxLength' else 'least'} {expected}"
             message = f"{_show(value)} has {len(value)} characters, {cause}"
-        case "pattern" if told:
+        case "pattern" | "anyOf" if told:
             cause = f"expected {told}"
             message = f"{_show(value)} is not {told}"
         case "pattern":

@@ -20,7 +20,7 @@ DEFAULT_PRIORITY = PRIORITIES["medium"]
 RESOURCE_ALIASES = {"local": "local-container"}
 """W&B's older names."""
 
-POLICIES = ("retry", "timeout", "fingerprint")
+POLICIES = ("retry", "timeout", "limits", "fingerprint")
 """Fields of a spec that say how its item is treated, not what runs."""
 
 VOLATILE = ("run_id", "author", "_resume_count", *POLICIES)

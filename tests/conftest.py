@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from launcher.queues.sqlite import SqliteStore
 from tests.services import FAST, Postgres, postgres_programs
@@ -19,6 +20,9 @@ from tests.services import FAST, Postgres, postgres_programs
 REPOSITORY = Path(__file__).resolve().parents[1]
 REQUIRED = set(filter(None, os.environ.get("LAUNCHER_TEST_REQUIRE", "").split(",")))
 PATIENCE_SECONDS = 60.0
+
+settings.register_profile("launcher", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("launcher")  # a busy machine is no fault of the code
 
 
 def needs(service: str, available: bool, reason: str) -> None:

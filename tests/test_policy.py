@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.agent.watch import Watch
 from launcher.item import AgentInfo, Failed
 from launcher.policy import Retry, seconds, timeout
-from launcher.watch import Watch
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from launcher.errors import NotFoundError, UsageError, suggest
 from launcher.item import HELD, Failed, Finished, RunState
 from launcher.queues import Store
 from launcher.runners import RUNNABLE
+from launcher.slots import chosen, discover
 
 
 @click.command()
@@ -28,17 +30,28 @@ from launcher.runners import RUNNABLE
     "--dir", "folder", type=click.Path(path_type=Path), envvar="LAUNCHER_DIR",
     help="Folder for the runs' folders and checkouts (default: beside the store).",
 )  # fmt: skip
+@click.option("--cpus", type=click.FloatRange(0), metavar="N", help="CPUs for its runs (default: this machine's).")
+@click.option("--memory", metavar="AMOUNT", help="Memory for its runs, as 64G (default: this machine's).")
+@click.option(
+    "--gpus", metavar="N|NAMES", help="GPUs for its runs, a number or as 0,1 (default: those nvidia-smi finds)."
+)
 @store_option
-def agent(queues: tuple[str, ...], max_jobs: int, drain: bool, folder: Path | None, store: str | None) -> None:
+def agent(
+    queues: tuple[str, ...], max_jobs: int, drain: bool, folder: Path | None, cpus: float | None, memory: str | None,
+    gpus: str | None, store: str | None,
+) -> None:  # fmt: skip
     """Run what waits in the queues.
 
     Ctrl-C once: take nothing new, wait for what runs. Twice: stop what runs, and put it back into its queue.
     """
+    slots = chosen(discover(os.environ), cpus, memory, gpus)
     with opened(store) as target:
         _check_queues(target, queues)
         root = (folder or _default_folder(target)).absolute()
         with _display(target, drain) as listen:
-            worker = Agent(target, root, queues=queues or None, max_jobs=max_jobs, drain=drain, listen=listen)
+            worker = Agent(
+                target, root, queues=queues or None, max_jobs=max_jobs, drain=drain, slots=slots, listen=listen
+            )
             with _stopping_on_signals(worker, listen):
                 worker.run()
 

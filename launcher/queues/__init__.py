@@ -22,6 +22,7 @@ from launcher.item import (
     Receipt,
     Sweep,
 )
+from launcher.slots import ANY_ROOM, Room
 
 if TYPE_CHECKING:
     from launcher.spec import LaunchSpec
@@ -45,8 +46,12 @@ class Store(Protocol):
         out, and wait again if they had failed, unless `again`. Raises StoreError for a run_id that is taken,
         NotFoundError for an unknown queue."""
 
-    def pop(self, agent: str, queues: Sequence[str], limit: int) -> list[Lease]:
-        """Lease up to `limit` waiting items of these queues to an agent: highest priority, then oldest, first."""
+    def pop(self, agent: str, queues: Sequence[str], limit: int, room: Room = ANY_ROOM) -> list[Lease]:
+        """Lease up to `limit` waiting items of these queues to an agent: highest priority, then oldest, first. While
+        items wait that ask for CPUs, memory, GPUs or limits, at most one, and only if it fits into `room`."""
+
+    def fail_unfit(self, queue: str, rooms: Sequence[Mapping[str, float]], reason: str) -> int:
+        """Fail what waits in a queue and asks for more (cpus, memory, gpus) than each of `rooms` has; says how many."""
 
     def ack(self, started: Iterable[tuple[Lease, Mapping[str, Any], str]]) -> list[bool]:
         """Leased → running, with each run's handle and folder; False where the lease is no longer ours."""

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 from launcher.errors import StoreError
 from launcher.queues.sql import migrations
 from launcher.queues.sql_store import SqlStore
+from launcher.slots import ANY_ROOM, Room
 
 if TYPE_CHECKING:
     from launcher.item import Lease
@@ -106,11 +107,11 @@ class PostgresStore(SqlStore):
 
     # -- what this dialect does otherwise ---------------------------------------------------------------------------
 
-    def pop(self, agent: str, queues: Sequence[str], limit: int) -> list[Lease]:
+    def pop(self, agent: str, queues: Sequence[str], limit: int, room: Room = ANY_ROOM) -> list[Lease]:
         """See `Store.pop`. Agents that take at the same moment pass over each other's items, so an empty hand may
         only mean that: look again, and soon."""
         for _ in range(4):
-            leases = super().pop(agent, queues, limit)
+            leases = super().pop(agent, queues, limit, room)
             if leases or not self._waits(queues):
                 return leases
             time.sleep(random.uniform(0.001, 0.01))  # noqa: S311 - jitter
@@ -121,9 +122,12 @@ class PostgresStore(SqlStore):
 
         wanted = {"queues": canonical.encode(list(queues)), "now": time.time()}
         with self._session() as db:
-            return bool(db.execute(self._sql("has_waiting"), wanted).fetchone()["waiting"])
+            look = db.execute(self._sql("has_waiting"), wanted).fetchone()
+        return look["waiting"] and not look["sized"]  # those are taken in turns
 
-    def _before_pop(self, db: Any, wanted: Mapping[str, Any]) -> None:
+    def _before_pop(self, db: Any, wanted: Mapping[str, Any], *, sized: bool) -> None:
+        if sized:
+            db.execute(self._sql("lock_limits"))
         db.execute(self._sql("lock_limited_queues"), wanted)
 
     def heartbeat(self, agent: str) -> None:

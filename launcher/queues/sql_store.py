@@ -30,6 +30,7 @@ from launcher.item import (
 from launcher.queues import rows, staging
 from launcher.queues.documents import Documents
 from launcher.queues.sql import statement
+from launcher.slots import ANY_ROOM, Room
 
 if TYPE_CHECKING:
     from launcher.spec import LaunchSpec
@@ -75,7 +76,7 @@ class SqlStore:
 
     # -- an agent's verbs -----------------------------------------------------------------------------------------
 
-    def pop(self, agent: str, queues: Sequence[str], limit: int) -> list[Lease]:
+    def pop(self, agent: str, queues: Sequence[str], limit: int, room: Room = ANY_ROOM) -> list[Lease]:
         """See `Store.pop`. Looks outside of a transaction first: an idle agent costs others nothing."""
         now = time.time()
         wanted = {"queues": canonical.encode(list(dict.fromkeys(queues))), "now": now}
@@ -89,15 +90,23 @@ class SqlStore:
                 if look["due"]:
                     db.execute(self._sql("expire_items"), wanted)
                     db.execute(self._sql("end_backoff"), wanted)
-                self._before_pop(db, wanted)
+                self._before_pop(db, wanted, sized=look["sized"])
                 db.execute(self._sql("revive_agent"), {"agent": agent})
-                popped = db.execute(self._sql("pop_items"), {**wanted, "agent": agent, "limit": limit})
+                verb = "pop_fitting" if look["sized"] else "pop_items"
+                values = wanted | {"agent": agent, "limit": limit} | (asdict(room) if look["sized"] else {})
+                popped = db.execute(self._sql(verb), values)
                 seqs = canonical.encode([row["seq"] for row in popped.fetchall()])
                 leased = db.execute(self._sql("select_leases", "where_seqs"), {"seqs": seqs}).fetchall()
                 return [self._lease(db, row) for row in leased]
 
-    def _before_pop(self, db: Any, wanted: Mapping[str, Any]) -> None:
-        """What a dialect must do so that agents that pop at once respect a queue's limit."""
+    def _before_pop(self, db: Any, wanted: Mapping[str, Any], *, sized: bool) -> None:
+        """What a dialect must do so that agents that pop at once respect limits together."""
+
+    def fail_unfit(self, queue: str, rooms: Sequence[Mapping[str, float]], reason: str) -> int:
+        """See `Store.fail_unfit`."""
+        values = {"queue": queue, "rooms": canonical.encode(list(rooms)), "reason": reason, "now": time.time()}
+        with self._session() as db, self._transaction(db):
+            return int(db.execute(self._sql("fail_unfit"), values).rowcount)
 
     def next_due(self, queues: Sequence[str]) -> float | None:
         """See `Store.next_due`."""
@@ -193,13 +202,17 @@ class SqlStore:
     def register(self, agent: AgentInfo) -> None:
         """See `Store.register`."""
         with self._session() as db:
-            db.execute(self._sql("upsert_agent"), asdict(agent) | {"queues": canonical.encode(agent.queues)})
+            texts = {"queues": canonical.encode(agent.queues), "room": canonical.encode(agent.room)}
+            db.execute(self._sql("upsert_agent"), asdict(agent) | texts)
 
     def agents(self) -> list[AgentInfo]:
         """See `Store.agents`."""
         with self._session() as db:
             found = [dict(row) for row in db.execute(self._sql("select_agents"))]
-        return [AgentInfo(**row | {"queues": tuple(canonical.decode(row["queues"]))}) for row in found]
+        return [
+            AgentInfo(**row | {"queues": tuple(canonical.decode(row["queues"])), "room": canonical.decode(row["room"])})
+            for row in found
+        ]
 
     # -- people's verbs -------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from launcher.errors import StoreError
 from launcher.item import Receipt
 from launcher.policy import Retry, timeout
 from launcher.queues.packing import Packer
+from launcher.slots import Needs
 
 if TYPE_CHECKING:
     from launcher.item import Sweep
@@ -58,11 +59,12 @@ def gather(sql: Statements, db: Any, stage: Stage, sweep: Sweep | None, specs: I
 def _row(packer: Packer, sweep: str | None, spec: LaunchSpec) -> tuple[Any, ...]:
     document = spec.document
     shape, leaves = packer.pack(document)
+    needs = Needs.of(document).row()
     given = document.get("run_id")
     return (
         given or new_id(), bool(given), spec.queue_name, sweep, spec.priority, document.get("name"), shape,
         canonical.encode(leaves), canonical.encode(spec.point), spec.fingerprint(), Retry.of(document).max_attempts,
-        timeout(document, "queue"),
+        timeout(document, "queue"), needs and canonical.encode(needs),
     )  # fmt: skip
 
 
@@ -95,7 +97,7 @@ def copy(sql: Statements, db: Any, sweep: Sweep | None, *, keep_present: bool, u
     _settle_ids(sql, db, url)
     offsets = db.execute(sql("select_offsets")).fetchone()
     values = {"first_base": offsets["first_base"], "first_shape": offsets["first_shape"], "now": now}
-    for verb in ("copy_bases", "copy_shapes", "copy_items", "copy_counts"):
+    for verb in ("copy_bases", "copy_shapes", "copy_needs", "copy_items", "copy_counts"):
         db.execute(sql(verb), values)
     added = int(db.execute(sql("count_staged")).fetchone()["number"])
     shown = db.execute(sql("select_staged_ids")).fetchall() if added <= SHOWN_IDS else []

@@ -141,7 +141,7 @@ def test_a_store_of_a_newer_version_is_refused(cli: Cli, project: Project) -> No
     file.execute("PRAGMA user_version = 99")
     file.close()
     result = cli("status")
-    assert "has version 99, this launcher knows versions up to 2; upgrade launcher" in result.err
+    assert "has version 99, this launcher knows versions up to 3; upgrade launcher" in result.err
     assert result.code == 1
 
 

@@ -8,11 +8,12 @@ import pytest
 
 from launcher.queues import Store
 from launcher.queues.postgres import PostgresStore
+from tests.queues.needs_contract import NeedsContract
 from tests.queues.store_contract import StoreContract
 from tests.services import Postgres
 
 
-class TestPostgres(StoreContract):
+class TestPostgres(NeedsContract, StoreContract):
     @pytest.fixture
     def url(self, postgres: Postgres) -> str:
         return postgres.database()

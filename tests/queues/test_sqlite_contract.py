@@ -9,10 +9,11 @@ import pytest
 
 from launcher.queues import Store
 from launcher.queues.sqlite import SqliteStore
+from tests.queues.needs_contract import NeedsContract
 from tests.queues.store_contract import StoreContract
 
 
-class TestSqlite(StoreContract):
+class TestSqlite(NeedsContract, StoreContract):
     @pytest.fixture
     def url(self, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/store.db"

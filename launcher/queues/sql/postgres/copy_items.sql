@@ -1,6 +1,7 @@
 INSERT INTO items (
-    id, queue, sweep, priority, name, shape, leaves, point, fingerprint, max_attempts, added_at, changed_at, expires_at
+    id, queue, sweep, priority, name, shape, leaves, point, fingerprint, max_attempts, added_at, changed_at, expires_at,
+    needs
 )
-SELECT id, queue, sweep, priority, name, %(first_shape)s + shape, leaves, point, fingerprint, max_attempts, %(now)s, %(now)s,
-    %(now)s + expires_in
-FROM staged_items ORDER BY seq
+SELECT staged_items.id, queue, sweep, priority, name, %(first_shape)s + shape, leaves, point, fingerprint, max_attempts,
+    %(now)s, %(now)s, %(now)s + expires_in, needs.id
+FROM staged_items LEFT JOIN needs ON needs.asked = staged_items.needs ORDER BY seq

@@ -1,11 +1,25 @@
--- Whether something may be taken now, and whether waiting items are due for a change.
+-- Whether something may be taken now, whether some of it asks for CPUs, memory, GPUs or limits, and whether waiting items
+-- are due for a change.
 SELECT EXISTS (
     SELECT 1 FROM queues
     WHERE name IN (SELECT jsonb_array_elements_text(%(queues)s::jsonb)) AND NOT paused AND deleted_at IS NULL
-        AND EXISTS (SELECT 1 FROM items WHERE items.queue = queues.name AND state = 'pending' AND hold IS NULL)
+        AND (
+            EXISTS (
+                SELECT 1 FROM items
+                WHERE items.queue = queues.name AND state = 'pending' AND hold IS NULL AND needs IS NULL
+            )
+            OR EXISTS (
+                SELECT 1 FROM items
+                WHERE items.queue = queues.name AND state = 'pending' AND hold IS NULL AND needs IS NOT NULL
+            )
+        )
         AND (max_running IS NULL OR max_running > (
             SELECT count(*) FROM items AS busy WHERE busy.queue = queues.name AND busy.state IN ('leased', 'running')
         ))
 ) AS waiting,
+EXISTS (
+    SELECT 1 FROM items WHERE state = 'pending' AND hold IS NULL AND needs IS NOT NULL
+        AND queue IN (SELECT jsonb_array_elements_text(%(queues)s::jsonb))
+) AS sized,
 EXISTS (SELECT 1 FROM items WHERE state = 'pending' AND hold = 'backoff' AND not_before <= %(now)s)
 OR EXISTS (SELECT 1 FROM items WHERE state = 'pending' AND expires_at IS NOT NULL AND expires_at <= %(now)s) AS due

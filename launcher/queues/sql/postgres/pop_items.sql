@@ -16,7 +16,7 @@ WHERE state = 'pending' AND hold IS NULL AND seq = ANY (ARRAY(
     ) AS wanted
     CROSS JOIN LATERAL (
         SELECT first.seq, first.priority FROM items AS first
-        WHERE first.state = 'pending' AND first.hold IS NULL AND first.queue = wanted.name
+        WHERE first.queue = wanted.name AND state = 'pending' AND hold IS NULL AND needs IS NULL
         ORDER BY first.priority, first.seq LIMIT least(%(limit)s, wanted.room) FOR UPDATE SKIP LOCKED
     ) AS waiting
     ORDER BY waiting.priority, waiting.seq LIMIT %(limit)s

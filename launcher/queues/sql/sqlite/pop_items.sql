@@ -11,7 +11,7 @@ WHERE state = 'pending' AND hold IS NULL AND seq IN (
     CROSS JOIN items AS waiting ON waiting.seq IN (
         SELECT seq FROM (
             SELECT first.seq, row_number() OVER (ORDER BY first.priority, first.seq) AS place FROM items AS first
-            WHERE first.state = 'pending' AND first.hold IS NULL AND first.queue = queues.name
+            WHERE first.queue = queues.name AND state = 'pending' AND hold IS NULL AND needs IS NULL
             ORDER BY first.priority, first.seq LIMIT :limit
         ) WHERE queues.max_running IS NULL OR place <= queues.max_running - (
             SELECT count(*) FROM items AS busy WHERE busy.queue = queues.name AND busy.state IN ('leased', 'running')

@@ -13,5 +13,6 @@ CREATE TEMP TABLE IF NOT EXISTS staged_items (
     point TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
     max_attempts INTEGER NOT NULL,
-    expires_in REAL
+    expires_in REAL,
+    needs TEXT
 )

@@ -1,5 +1,5 @@
-INSERT INTO agents (id, host, pid, process_started, queues, max_jobs, started_at, seen_at, state, beats)
-VALUES (:id, :host, :pid, :process_started, :queues, :max_jobs, :started_at, :seen_at, 'alive', :beats)
+INSERT INTO agents (id, host, pid, process_started, queues, max_jobs, started_at, seen_at, state, beats, room)
+VALUES (:id, :host, :pid, :process_started, :queues, :max_jobs, :started_at, :seen_at, 'alive', :beats, :room)
 ON CONFLICT (id) DO UPDATE SET host = excluded.host, pid = excluded.pid, process_started = excluded.process_started,
     queues = excluded.queues, max_jobs = excluded.max_jobs, started_at = excluded.started_at,
-    seen_at = excluded.seen_at, state = 'alive', beats = agents.beats + 1
+    seen_at = excluded.seen_at, state = 'alive', beats = agents.beats + 1, room = excluded.room

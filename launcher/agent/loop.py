@@ -1,5 +1,5 @@
-"""The agent: pop → prepare → request → submit → ack → poll → finish. It keeps its leases by heartbeat, takes over what
-agents that died on this machine left, and stops gracefully."""
+"""The agent's loop: take as many items as there are free places, start each, look after those that run, and say when
+to look again."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 
+from launcher.agent.host import describe, end_strays
+from launcher.agent.neighbours import Neighbours
+from launcher.agent.reports import Reports
+from launcher.agent.runs import AgentEvent, Run, deadline, late
 from launcher.errors import LaunchError, RunnerError, StoreError
-from launcher.host import describe, died_here, end_strays
-from launcher.item import AgentInfo, Cancelled, Failed, Lease, Lost, Outcome, Preempted
+from launcher.item import Cancelled, Failed, Lease, Lost, Outcome, Preempted
 from launcher.paths import RunPaths
 from launcher.policy import timeout
 from launcher.queues import LEASE_SECONDS, Store
-from launcher.runners import RUNNABLE, Handle, Request, Runner, open_runner
+from launcher.runners import RUNNABLE, Request, Runner, open_runner
+from launcher.slots import Needs, Slots, discover
 from launcher.sources import checkout
 from launcher.spec import Source
-from launcher.watch import Watch
 
 SOON_SECONDS = 0.2
 """How often a run is looked at that is being stopped, so that its grace time is kept, or that was taken over."""
@@ -31,36 +33,13 @@ LONGEST_PAUSE = 10.0
 """Seconds between two tries while the store cannot be reached."""
 
 
-@dataclass(frozen=True, slots=True)
-class AgentEvent:
-    """What an agent tells: `kind` is started, ended, refused, recovered, stopping or trouble; `text` is for people."""
-
-    kind: str
-    text: str
-    lease: Lease | None = None
-    outcome: Outcome | None = None
-
-
-@dataclass(slots=True)
-class _Run:
-    """A run of ours: its lease, what executes it, when its time is up, and why it is being stopped, if it is.
-    `adopted`: another agent started it, so nobody wakes us when it ends."""
-
-    lease: Lease
-    runner: Runner
-    handle: Handle
-    deadline: float = math.inf
-    stopping: Outcome | None = None
-    abandoned: bool = False
-    adopted: bool = False
-
-
 class Agent:
     """Takes items from queues and runs up to `max_jobs` of them at a time, until stopped or, with `drain`, until
     nothing waits any more.
 
     `queues`: names, or None for all of the store that this version can run. `root`: the folder for run folders and
-    checkouts. `listen` hears every AgentEvent, in the agent's threads.
+    checkouts. `slots`: the CPUs, memory and GPUs that its runs share (default: the machine's). `listen` hears every
+    AgentEvent, in the agent's threads.
     """
 
     def __init__(  # noqa: PLR0913 - each is one setting of the command
@@ -73,6 +52,7 @@ class Agent:
         drain: bool = False,
         lease_seconds: float = LEASE_SECONDS,
         environ: Mapping[str, str] | None = None,
+        slots: Slots | None = None,
         listen: Callable[[AgentEvent], None] = lambda _: None,
     ) -> None:
         self._store = store
@@ -82,18 +62,17 @@ class Agent:
         self._drain = drain
         self._lease_seconds = lease_seconds
         self._environ = dict(os.environ if environ is None else environ)
+        self._slots = slots or discover(self._environ)
         self._listen = listen
-        self._runs: dict[str, _Run] = {}
-        self._started: list[_Run] = []
-        self._ended: list[tuple[Lease, Outcome]] = []
+        self._runs: dict[str, Run] = {}
         self._runners: dict[str, Runner] = {}
-        self._watch = Watch(lease_seconds)
-        self._looked = -math.inf
         self._wake = threading.Event()
         self._done = threading.Event()
         self._stops = 0
         self._troubles = 0
-        self.info = describe(tuple(queues or ()), max_jobs)
+        self.info = describe(tuple(queues or ()), max_jobs, self._slots.total())
+        self._reports = Reports(store, listen)
+        self._neighbours = Neighbours(store, self.info, lease_seconds, listen)
 
     def run(self) -> None:
         """Work until there is nothing more to do. Runs still there after an error are stopped and put back."""
@@ -146,9 +125,9 @@ class Agent:
     def _obey(self) -> None:
         """Stop the runs that somebody cancelled, those whose lease is no longer ours, and, when told to leave, all."""
         held = self._store.leases(self.info.id)
-        known = {*self._runs, *(lease.token for lease, _ in self._ended)}
+        known = self._runs.keys() | self._reports.tokens()
         if held.keys() - known:
-            self._put_back_unknown(known)
+            self._take_unknown(known)
         for token, run in self._runs.items():
             if token not in held and not run.abandoned:
                 run.abandoned = True
@@ -162,13 +141,13 @@ class Agent:
                 allowed = timeout(run.lease.document, "run")
                 self._stop_run(run, Failed("timeout", f"ran for longer than its timeout of {allowed:g} s"))
 
-    def _put_back_unknown(self, known: Collection[str]) -> None:
+    def _take_unknown(self, known: Collection[str]) -> None:
         """Leases whose grant never reached us: the store's answer was lost on its way."""
         for lease in self._store.held(self.info.id):
             if lease.token not in known:
-                self._ended.append((lease, Preempted("the store's answer did not reach its agent")))
+                self._take_over(lease, Preempted("the store's answer did not reach its agent"))
 
-    def _stop_run(self, run: _Run, why: Outcome) -> None:
+    def _stop_run(self, run: Run, why: Outcome) -> None:
         run.stopping = run.stopping or why
         run.runner.cancel(run.lease.token, run.handle)
 
@@ -179,59 +158,70 @@ class Agent:
             for token, outcome in runner.poll(handles).items() if handles else ():
                 if outcome is not None:
                     run = self._runs.pop(token)
+                    self._slots.give_back(token)
                     if not run.abandoned:
-                        self._ended.append((run.lease, _final(run, outcome)))
-        self._report()
-
-    def _report(self) -> None:
-        """Starts and outcomes stay in our lists until the store has them, so trouble with the store loses none."""
-        started = [run for run in self._started if run.lease.token in self._runs]
-        acked = self._store.ack((run.lease, run.handle, str(run.handle["dir"])) for run in started)
-        self._started.clear()
-        for run, ours in zip(started, acked, strict=True):
-            if ours:
-                self._tell("started", "", run.lease)
-        for (lease, outcome), ours in zip(self._ended, self._store.finish(self._ended), strict=True):
-            self._tell("ended" if ours else "refused", type(outcome).__name__.lower(), lease, outcome)
-        self._ended.clear()
+                        self._reports.ended(run.lease, run.final(outcome))
+        self._reports.send(self._runs)
 
     def _fill(self) -> bool:
         """Take as many items as there are free places, and start them; True if there were any."""
-        free = self._max_jobs - len(self._runs)
-        if self._stops or free < 1:
-            return False
-        leases = self._store.pop(self.info.id, self._queue_names(), free)
-        prepared = [run for lease in leases if (run := self._prepare(lease))]
+        leases = self._take()
+        taken = time.monotonic()
+        prepared = [run for lease in leases if (run := self._prepare(lease, taken))]
         for runner in self._runners.values():
             self._submit(runner, [(lease, request) for lease, request, of in prepared if of is runner])
-        self._report()
+        self._reports.send(self._runs)
         return bool(leases)
+
+    def _take(self) -> list[Lease]:
+        """Leases for our free places and our room; one by one while the store gives them so."""
+        leases: list[Lease] = []
+        names = self._queue_names()
+        while not self._stops and (free := self._max_jobs - len(self._runs) - len(leases)) > 0:
+            taken = self._store.pop(self.info.id, names, free, self._slots.room())
+            for lease in taken:
+                self._slots.take(lease.token, Needs.of(lease.document))
+            leases += taken
+            if len(taken) != 1:
+                break
+        return leases
 
     def _queue_names(self) -> Sequence[str]:
         if self._queues is not None:
             return self._queues
         return [queue.name for queue in self._store.queues() if queue.resource in RUNNABLE]
 
-    def _prepare(self, lease: Lease) -> tuple[Lease, Request, Runner] | None:
+    def _prepare(self, lease: Lease, taken: float) -> tuple[Lease, Request, Runner] | None:
         """Code, folder and request of a run; what goes wrong here is its outcome."""
         try:
             runner = self._runner(str(lease.document.get("resource")))
             code = checkout(Source.of(lease.document), self._root / "sources")
             paths = RunPaths.of(self._root / "runs", lease.item.id, lease.item.attempt)
             paths.create(lease.document.get("overrides", {}).get("run_config") or {})
-            return lease, runner.request(lease, paths, str(code), self._environ), runner
+            environ = {**self._environ, **self._slots.environment(lease.token)}
+            request = runner.request(lease, paths, str(code), environ)
         except (LaunchError, OSError) as error:
-            self._ended.append((lease, Failed("prepare", str(error))))
+            self._end(lease, Failed("prepare", str(error)))
             return None
+        if too_late := late(lease, taken):
+            self._end(lease, too_late)
+            return None
+        return lease, request, runner
+
+    def _end(self, lease: Lease, outcome: Outcome) -> None:
+        self._slots.give_back(lease.token)
+        self._reports.ended(lease, outcome)
 
     def _submit(self, runner: Runner, prepared: Sequence[tuple[Lease, Request]]) -> None:
         handles = runner.submit([request for _, request in prepared]) if prepared else []
         for (lease, _), handle in zip(prepared, handles, strict=True):
             if isinstance(handle, RunnerError):
-                self._ended.append((lease, Failed(handle.stage, str(handle))))
+                self._end(lease, Failed(handle.stage, str(handle)))
             else:
-                run = self._runs[lease.token] = _Run(lease, runner, handle, _deadline(lease))
-                self._started.append(run)
+                devices = self._slots.devices(lease.token)
+                found = {**handle, "gpus": devices} if devices else handle
+                run = self._runs[lease.token] = Run(lease, runner, found, deadline(lease))
+                self._reports.started(run)
 
     def _runner(self, resource: str) -> Runner:
         if resource not in self._runners:
@@ -248,34 +238,24 @@ class Agent:
                 self._tell("trouble", f"heartbeat: {error}")
 
     def _recover(self) -> None:
-        """Now and then: take over what agents of this machine left that have died, and put back what others held that
-        are silent."""
-        now = time.monotonic()
-        if now < self._looked + self._lease_seconds / 3 or self._stops:
+        """Go on with the runs that agents of this machine left that died; what they had not started is put back."""
+        if self._stops:
             return
-        others = [other for other in self._store.agents() if other.id != self.info.id]
-        for other in others:
-            if died_here(other):
-                self._adopt(other)
-        for other in self._watch.silent(others, now):
-            reason = f"its agent was silent for more than {self._lease_seconds:g} s"
-            if count := self._store.release(other.id, reason, beats=other.beats):
-                self._tell("recovered", f"agent {other.id} is silent: {count} items put back")
-        self._looked = now
-
-    def _adopt(self, dead: AgentInfo) -> None:
-        """Go on with the runs of an agent that died; what it had not started yet is put back."""
-        adopted = self._store.adopt(dead.id, self.info.id)
-        for lease in adopted:
-            handle = lease.item.handle
-            if handle is None:
-                self._ended.append((lease, Lost(f"its agent (pid {dead.pid}) died before it was started")))
-            else:
-                runner = self._runner(str(lease.document.get("resource")))
-                self._runs[lease.token] = _Run(lease, runner, handle, _deadline(lease), adopted=True)
-        if adopted:
-            self._tell("recovered", f"agent {dead.id} died: {len(adopted)} items taken over")
+        left = self._neighbours.look(self._queue_names(), time.monotonic())
+        for dead, lease in left:
+            self._take_over(lease, Lost(f"its agent (pid {dead.pid}) died before it was started"))
+        if left:
             self._end_strays()
+
+    def _take_over(self, lease: Lease, unless_started: Outcome) -> None:
+        """A lease that we have from now on, and the run that goes with it, if there is one."""
+        handle = lease.item.handle
+        if handle is None:
+            self._reports.ended(lease, unless_started)
+            return
+        runner = self._runner(str(lease.document.get("resource")))
+        self._runs[lease.token] = Run(lease, runner, handle, deadline(lease), adopted=True)
+        self._slots.take(lease.token, Needs.of(lease.document), handle.get("gpus", ()))
 
     def _end_strays(self) -> None:
         if count := end_strays(self._store, self._runner("local-process"), self._root / "runs", self._runs):
@@ -294,23 +274,3 @@ class Agent:
 
     def _tell(self, kind: str, text: str, lease: Lease | None = None, outcome: Outcome | None = None) -> None:
         self._listen(AgentEvent(kind, text, lease, outcome))
-
-
-def _final(run: _Run, outcome: Outcome) -> Outcome:
-    """A run that we stopped ends as the reason for it says, however its process took the signal."""
-    if not isinstance(outcome, Cancelled) or run.stopping is None:
-        return outcome
-    if isinstance(run.stopping, Cancelled):
-        return replace(run.stopping, reason=outcome.reason)
-    if isinstance(run.stopping, Failed):
-        return replace(run.stopping, reason=f"{run.stopping.reason}; {outcome.reason}")
-    return run.stopping
-
-
-def _deadline(lease: Lease) -> float:
-    """When a run's time is up, by the monotonic clock; a run that was taken over began earlier."""
-    allowed = timeout(lease.document, "run")
-    if allowed is None:
-        return math.inf
-    ran = time.time() - lease.item.started_at if lease.item.started_at else 0.0
-    return time.monotonic() + allowed - max(0.0, ran)

@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from launcher.runners import Runner
 from launcher.runners.keeper import process_started
 
 
-def describe(queues: tuple[str, ...], max_jobs: int) -> AgentInfo:
+def describe(queues: tuple[str, ...], max_jobs: int, room: Mapping[str, float]) -> AgentInfo:
     """A new agent, which this process is."""
     now = time.time()
     return AgentInfo(
@@ -30,6 +30,7 @@ def describe(queues: tuple[str, ...], max_jobs: int) -> AgentInfo:
         max_jobs=max_jobs,
         started_at=now,
         seen_at=now,
+        room=room,
     )
 
 

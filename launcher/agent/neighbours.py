@@ -1,0 +1,58 @@
+"""What an agent does about the others of its store, now and then: it takes over what agents of this machine left that
+have died, puts back what silent ones held, and ends early what none of them could ever run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from launcher.agent.host import died_here
+from launcher.agent.runs import AgentEvent, Listen
+from launcher.agent.watch import Watch
+from launcher.item import AgentInfo, Lease
+from launcher.queues import Store
+
+
+class Neighbours:
+    """The other agents, as `info` sees them, looked at three times in the `lease_seconds` of a lease."""
+
+    def __init__(self, store: Store, info: AgentInfo, lease_seconds: float, listen: Listen) -> None:
+        self._store = store
+        self._info = info
+        self._lease_seconds = lease_seconds
+        self._listen = listen
+        self._watch = Watch(lease_seconds)
+        self._looked = -math.inf
+
+    def look(self, queues: Sequence[str], now: float) -> list[tuple[AgentInfo, Lease]]:
+        """What is ours from now on, with the agent that held it; `now` is the monotonic clock's time."""
+        if now < self._looked + self._lease_seconds / 3:
+            return []
+        others = [other for other in self._store.agents() if other.id != self._info.id]
+        left = [(other, lease) for other in others if died_here(other) for lease in self._adopt(other)]
+        self._fail_unfit(others, queues)
+        for other in self._watch.silent(others, now):
+            reason = f"its agent was silent for more than {self._lease_seconds:g} s"
+            if count := self._store.release(other.id, reason, beats=other.beats):
+                self._listen(AgentEvent("recovered", f"agent {other.id} is silent: {count} items put back"))
+        self._looked = now
+        return left
+
+    def _adopt(self, dead: AgentInfo) -> list[Lease]:
+        adopted = self._store.adopt(dead.id, self._info.id)
+        if adopted:
+            self._listen(AgentEvent("recovered", f"agent {dead.id} died: {len(adopted)} items taken over"))
+        return adopted
+
+    def _fail_unfit(self, others: Sequence[AgentInfo], queues: Sequence[str]) -> None:
+        for name in queues:
+            rooms = [other.room for other in (self._info, *others) if name in (other.queues or (name,))]
+            if not all(rooms):
+                continue  # one does not say what it has
+            most = {key: max(room[key] for room in rooms) for key in ("cpus", "memory", "gpus")}
+            reason = (
+                f"asks for more than any agent of queue {name!r} has: at most {most['cpus']:g} CPUs, "
+                f"{most['memory'] / 1e9:.3g} GB of memory, {most['gpus']:g} GPUs"
+            )
+            if count := self._store.fail_unfit(name, rooms, reason):
+                self._listen(AgentEvent("trouble", f"{count} items failed: each {reason}"))

@@ -1,0 +1,45 @@
+"""What an agent has to tell its store: which runs started, how others ended. It stays here until the store has it, so
+trouble with the store loses none."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from launcher.agent.runs import AgentEvent, Listen, Run
+from launcher.item import Lease, Outcome
+from launcher.queues import Store
+
+
+class Reports:
+    """Starts and outcomes on their way to `store`; `listen` hears of each that arrived or was refused."""
+
+    def __init__(self, store: Store, listen: Listen) -> None:
+        self._store = store
+        self._listen = listen
+        self._started: list[Run] = []
+        self._ended: list[tuple[Lease, Outcome]] = []
+
+    def started(self, run: Run) -> None:
+        """A run was submitted."""
+        self._started.append(run)
+
+    def ended(self, lease: Lease, outcome: Outcome) -> None:
+        """A run, or the attempt to start one, came to its end."""
+        self._ended.append((lease, outcome))
+
+    def tokens(self) -> set[str]:
+        """The leases whose end the store does not know yet."""
+        return {lease.token for lease, _ in self._ended}
+
+    def send(self, alive: Collection[str]) -> None:
+        """Tell the store; starts only of runs that are `alive` still (their tokens): for others their end says all."""
+        started = [run for run in self._started if run.lease.token in alive]
+        acked = self._store.ack((run.lease, run.handle, str(run.handle["dir"])) for run in started)
+        self._started.clear()
+        for run, ours in zip(started, acked, strict=True):
+            if ours:
+                self._listen(AgentEvent("started", "", run.lease))
+        for (lease, outcome), ours in zip(self._ended, self._store.finish(self._ended), strict=True):
+            kind = "ended" if ours else "refused"
+            self._listen(AgentEvent(kind, type(outcome).__name__.lower(), lease, outcome))
+        self._ended.clear()

@@ -1,0 +1,67 @@
+"""A run of an agent as a value: its lease, what executes it, when its time is up, and how it ended in the end. And what
+an agent tells about its runs, and about itself."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from launcher.item import Cancelled, Failed, Lease, Outcome
+from launcher.policy import timeout
+from launcher.runners import Handle, Runner
+
+
+@dataclass(frozen=True, slots=True)
+class AgentEvent:
+    """What an agent tells: `kind` is started, ended, refused, recovered, stopping or trouble; `text` is for people."""
+
+    kind: str
+    text: str
+    lease: Lease | None = None
+    outcome: Outcome | None = None
+
+
+Listen = Callable[[AgentEvent], None]
+
+
+@dataclass(slots=True)
+class Run:
+    """A run of ours: its lease, what executes it, when its time is up, and why it is being stopped, if it is.
+    `abandoned`: its lease is another's now. `adopted`: another agent started it, so nobody wakes us when it ends."""
+
+    lease: Lease
+    runner: Runner
+    handle: Handle
+    deadline: float = math.inf
+    stopping: Outcome | None = None
+    abandoned: bool = False
+    adopted: bool = False
+
+    def final(self, outcome: Outcome) -> Outcome:
+        """A run that we stopped ends as the reason for it says, however its process took the signal."""
+        if not isinstance(outcome, Cancelled) or self.stopping is None:
+            return outcome
+        if isinstance(self.stopping, Cancelled):
+            return replace(self.stopping, reason=outcome.reason)
+        if isinstance(self.stopping, Failed):
+            return replace(self.stopping, reason=f"{self.stopping.reason}; {outcome.reason}")
+        return self.stopping
+
+
+def deadline(lease: Lease) -> float:
+    """When a run's time is up, by the monotonic clock; a run that was taken over began earlier."""
+    allowed = timeout(lease.document, "run")
+    if allowed is None:
+        return math.inf
+    ran = time.time() - lease.item.started_at if lease.item.started_at else 0.0
+    return time.monotonic() + allowed - max(0.0, ran)
+
+
+def late(lease: Lease, taken: float) -> Failed | None:
+    """The end of an item that was `taken` (by the monotonic clock) for so long that its `timeout.start` is over."""
+    allowed = timeout(lease.document, "start")
+    if allowed is None or time.monotonic() <= taken + allowed:
+        return None
+    return Failed("timeout", f"was not started within its timeout of {allowed:g} s")
