@@ -11,7 +11,7 @@ from typing import Any
 
 from launcher import queue_file
 from launcher.compose import Point
-from launcher.dispatcher import Dispatcher
+from launcher.dispatcher import Dispatcher, keeping
 from launcher.errors import LaunchError, UsageError
 from launcher.item import GOALS, HELD, TERMINAL, Item, ItemFilter, QueueInfo, Receipt, RunState, Sweep
 from launcher.paths import RunPaths
@@ -138,7 +138,7 @@ def launch_add(  # noqa: PLR0913 - W&B's signature, exactly
     arguments = LaunchArguments(**{key: value for key, value in locals().items() if value is not None})
     url = store_url()
     with closing(open_store(url)) as store:
-        spec = Dispatcher({queue.name: queue for queue in store.queues()}).spec(arguments)
+        spec = Dispatcher({queue.name: queue for queue in store.queues()}, keep=keeping(store)).spec(arguments)
         sweep = Sweep(sweep_id) if sweep_id else None
         receipt = store.push(sweep, [spec], again=True)
     return QueuedRun(
@@ -230,6 +230,6 @@ def launch_sweep(
         raise UsageError(f"goal {goal!r} is unknown; expected one of {', '.join(GOALS)}")
     overlay = LaunchArguments.from_mapping({**shared, "sweep_id": name}, "launch_sweep")
     with closing(open_store(store_url())) as store:
-        dispatcher = Dispatcher({queue.name: queue for queue in store.queues()})
+        dispatcher = Dispatcher({queue.name: queue for queue in store.queues()}, keep=keeping(store))
         made = dispatcher.specs(specs, overlay, what="spec")
         return store.push(Sweep(name, metric, goal), made, again=again)

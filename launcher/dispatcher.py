@@ -13,9 +13,10 @@ from launcher import canonical, checks, schema
 from launcher.causes import Causes
 from launcher.checks import SOURCES
 from launcher.compose import Point
-from launcher.errors import LaunchError, NotFoundError, Problem, SpecError, suggest
+from launcher.errors import LaunchError, NotFoundError, Problem, SourceError, SpecError, suggest
 from launcher.item import QueueInfo
-from launcher.sources import pin
+from launcher.queues import Store
+from launcher.sources import DIRTY, Patch, pin, preserve
 from launcher.spec import (
     DEFAULT_PRIORITY,
     DEFAULT_QUEUE,
@@ -30,6 +31,8 @@ from launcher.template import expand_arguments
 from launcher.variables import laid_over, lay_arguments
 
 LAUNCH_NODE = "launch"
+CHANGES = ("dirty", "in_place")
+"""Words of a `launch` node about changes to the code, which belong to a spec's `git`."""
 
 
 def _user() -> str:
@@ -44,7 +47,8 @@ class Dispatcher:
     """Makes specs for the queues of one store. A source is pinned once, so one sweep runs one version of its code.
 
     `folder` is the source of points that name none. `texts` are template variables of a command line, where numbers
-    and booleans are text; they win over all others.
+    and booleans are text; they win over all others. `keep` hears of each source that is pinned, with its patch, so that
+    both last until the runs start; a preview, which writes nothing, has none.
     """
 
     queues: Mapping[str, QueueInfo]
@@ -52,7 +56,8 @@ class Dispatcher:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     user: str = field(default_factory=_user)
     texts: Mapping[str, str] = field(default_factory=dict)
-    _pinned: dict[tuple[str, str | None], Source] = field(default_factory=dict)
+    keep: Callable[[Source, Patch | None], None] = lambda *_: None
+    _pinned: dict[tuple[Any, ...], Source | SourceError] = field(default_factory=dict)
     _seen: dict[int, Any] = field(default_factory=dict)
 
     def spec(
@@ -138,6 +143,8 @@ class Dispatcher:
         named = {str(key): value for key, value in node.items() if key != "args" and value is not None}
         arguments = LaunchArguments.from_mapping(_with_policies(named))
         given = overlay.given()
+        if arguments.config and overlay.config:
+            given["config"] = laid_over(arguments.config, overlay.config)
         if arguments.template_variables and overlay.template_variables:
             given["template_variables"] = {**arguments.template_variables, **overlay.template_variables}
         if given.keys() & set(SOURCES) and arguments.given().keys() & set(SOURCES):
@@ -162,26 +169,55 @@ class Dispatcher:
             raise NotFoundError(f"no queue named {name!r}; {known}. Create it: launcher queue create {name}")
         return self.queues[name]
 
+    @property
+    def sources(self) -> list[Source]:
+        """What was pinned so far."""
+        return [source for source in self._pinned.values() if isinstance(source, Source)]
+
     def _pin(self, document: dict[str, Any]) -> None:
-        uri = document.get("uri")
+        uri, git = document.get("uri"), document["git"]
         if not uri:
             return
-        key = (uri, document["git"].get("version"))
-        source = self._pinned.get(key)
-        if source is None:
-            source = self._pinned[key] = pin(*key)
-        fields = source.fields()
+        fields = self._source(uri, git.get("version"), git.get("dirty"), bool(git.get("in_place"))).fields()
         document["uri"] = fields["uri"]
-        kept = {key: value for key, value in document["git"].items() if key not in ("repo", "version", "dirty")}
+        kept = {key: value for key, value in git.items() if key not in Source.KEYS}
         document["git"] = {**kept, **fields["git"]}
+
+    def _source(self, *asked: Any) -> Source:
+        """Asked once for each `uri`, version and way to treat changes, also if it cannot be had."""
+        known = self._pinned.get(asked)
+        if known is None:
+            uri, version, dirty, in_place = asked
+            try:
+                known, patch = pin(uri, version, dirty=dirty if dirty in DIRTY else DIRTY[0], in_place=in_place)
+                self.keep(known, patch)
+            except SourceError as error:
+                known = error
+            self._pinned[asked] = known
+        if isinstance(known, SourceError):
+            raise SourceError(str(known))
+        return known
+
+
+def keeping(store: Store) -> Callable[[Source, Patch | None], None]:
+    """A dispatcher's `keep` for what is added to this store: the patch lies there, the commit stays where it is."""
+
+    def keep(source: Source, patch: Patch | None) -> None:
+        if patch:
+            store.keep_patch(patch.digest, patch.content)
+        preserve(source)
+
+    return keep
 
 
 def _with_policies(named: Mapping[str, Any]) -> dict[str, Any]:
-    """launch_add's arguments by name, with retry, timeout and fingerprint moved into `config`, where W&B's signature
-    has room for them."""
-    policies = {name: named[name] for name in POLICIES if name in named}
-    arguments = {name: value for name, value in named.items() if name not in policies}
-    return arguments | ({"config": {**(named.get("config") or {}), **policies}} if policies else {})
+    """launch_add's arguments by name, with retry, timeout, limits and fingerprint moved into `config`, and dirty and
+    in_place into its `git`: W&B's signature has room for them there."""
+    config = {name: named[name] for name in POLICIES if name in named}
+    if git := {name: named[name] for name in CHANGES if name in named}:
+        config["git"] = git
+    arguments = {name: value for name, value in named.items() if name not in (*POLICIES, *CHANGES)}
+    return arguments | ({"config": laid_over(named.get("config") or {}, config)} if config else {})
 
 
 def _raise(problems: list[Problem]) -> None:

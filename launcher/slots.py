@@ -49,7 +49,8 @@ class Needs:
     def of(document: Mapping[str, Any]) -> Needs:
         """The needs of a launch spec: of its local-process `resource_args`, and its `limits`.
 
-        >>> Needs.of({"resource_args": {"local-process": {"gpus": 0.5}}}).gpus
+        >>> asked = {"local-process": {"gpus": 0.5}}
+        >>> Needs.of({"resource": "local-process", "resource_args": asked}).gpus
         0.5
         """
         asked = (document.get("resource_args") or {}).get("local-process") or {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from launcher import canonical
 from launcher.errors import UsageError, suggest
@@ -92,34 +92,41 @@ class LaunchArguments:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The code that a run executes: a `folder` used in place, or a git `repo` at a `commit` (40 hex digits).
+    """The code that a run executes: a git commit (40 hexadecimal digits) of a `repo`sitory and of the working tree
+    `folder`, either of which may be None, with a `patch` over it (by its SHA-256) and the run in its `subdir`; or, with
+    `in_place`, a `folder` as it is when the run starts, its commit then being that of the time it was added.
 
-    For a folder inside a git repository `commit` is its HEAD when the run was added, and `dirty` says whether
-    uncommitted changes lay over it.
+    `dirty`: uncommitted changes lay over the commit that are not part of this source.
     """
 
     folder: str | None = None
     repo: str | None = None
     commit: str | None = None
+    patch: str | None = None
+    subdir: str = ""
     dirty: bool = False
+    in_place: bool = False
+
+    KEYS: ClassVar = ("repo", "version", "patch", "subdir", "dirty", "in_place")
+    """The fields of a spec's `git` that record a source."""
 
     def fields(self) -> dict[str, Any]:
         """The part of a launch spec that records this source."""
-        git: dict[str, Any] = {}
-        if self.repo:
-            git["repo"] = self.repo
-        if self.commit:
-            git["version"] = self.commit
-        if self.dirty:
-            git["dirty"] = True
-        return {"uri": self.folder or self.repo, "git": git}
+        git = {
+            "repo": self.repo, "version": self.commit, "patch": self.patch, "subdir": self.subdir, "dirty": self.dirty,
+            "in_place": self.in_place,
+        }  # fmt: skip
+        return {"uri": self.folder or self.repo, "git": {name: value for name, value in git.items() if value}}
 
     @staticmethod
     def of(document: Mapping[str, Any]) -> Source:
         """The source that a launch spec records; the inverse of `fields`."""
-        git = document.get("git") or {}
+        git, uri = document.get("git") or {}, document.get("uri")
         repo = git.get("repo")
-        return Source(None if repo else document.get("uri"), repo, git.get("version"), bool(git.get("dirty")))
+        return Source(
+            None if repo == uri else uri, repo, git.get("version"), git.get("patch"), git.get("subdir") or "",
+            bool(git.get("dirty")), bool(git.get("in_place")),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

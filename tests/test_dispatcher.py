@@ -233,7 +233,9 @@ def test_a_folder_in_git_is_recorded_with_its_commit_and_changes(dispatcher: Dis
     head = commit(folder, "first")
     (folder / "train.py").write_text("changed")
     document = dispatcher.spec(LaunchArguments(uri=str(folder), entry_point=COMMAND)).document
-    assert (document["uri"], document["git"]) == (str(folder), {"version": head, "dirty": True})
+    _, patch = pin(str(folder))
+    assert patch is not None
+    assert (document["uri"], document["git"]) == (str(folder), {"version": head, "patch": patch.digest})
 
 
 def test_a_remote_is_pinned_to_the_commit_of_the_version(dispatcher: Dispatcher, folder: Path) -> None:
@@ -259,7 +261,7 @@ def test_the_source_that_a_spec_records_is_the_one_that_was_given_whatever_the_c
     commit(folder, "first")
     config = {"git": {"repo": "https://host/other", "dirty": True}}
     spec = dispatcher.spec(LaunchArguments(uri=str(folder), entry_point=COMMAND, config=config))
-    assert Source.of(spec.document) == pin(str(folder))
+    assert (Source.of(spec.document), None) == pin(str(folder))
 
 
 # -- the specs of a grid -------------------------------------------------------------------------------------------

@@ -15,15 +15,15 @@ from pathlib import Path
 from launcher.agent.host import describe, end_strays
 from launcher.agent.neighbours import Neighbours
 from launcher.agent.reports import Reports
-from launcher.agent.runs import AgentEvent, Run, deadline, late
+from launcher.agent.runs import AgentEvent, Prepared, Run, deadline, late
 from launcher.errors import LaunchError, RunnerError, StoreError
 from launcher.item import Cancelled, Failed, Lease, Lost, Outcome, Preempted
 from launcher.paths import RunPaths
 from launcher.policy import timeout
 from launcher.queues import LEASE_SECONDS, Store
-from launcher.runners import RUNNABLE, Request, Runner, open_runner
+from launcher.runners import RUNNABLE, Runner, open_runner
 from launcher.slots import Needs, Slots, discover
-from launcher.sources import checkout
+from launcher.sources import Checkouts
 from launcher.spec import Source
 
 SOON_SECONDS = 0.2
@@ -66,6 +66,7 @@ class Agent:
         self._listen = listen
         self._runs: dict[str, Run] = {}
         self._runners: dict[str, Runner] = {}
+        self._checkouts = Checkouts(root / "sources", store.patch, self._code_in_use)
         self._wake = threading.Event()
         self._done = threading.Event()
         self._stops = 0
@@ -169,7 +170,7 @@ class Agent:
         taken = time.monotonic()
         prepared = [run for lease in leases if (run := self._prepare(lease, taken))]
         for runner in self._runners.values():
-            self._submit(runner, [(lease, request) for lease, request, of in prepared if of is runner])
+            self._submit(runner, [each for each in prepared if each.runner is runner])
         self._reports.send(self._runs)
         return bool(leases)
 
@@ -191,37 +192,44 @@ class Agent:
             return self._queues
         return [queue.name for queue in self._store.queues() if queue.resource in RUNNABLE]
 
-    def _prepare(self, lease: Lease, taken: float) -> tuple[Lease, Request, Runner] | None:
+    def _prepare(self, lease: Lease, taken: float) -> Prepared | None:
         """Code, folder and request of a run; what goes wrong here is its outcome."""
         try:
             runner = self._runner(str(lease.document.get("resource")))
-            code = checkout(Source.of(lease.document), self._root / "sources")
+            code = self._checkouts.of(Source.of(lease.document))
             paths = RunPaths.of(self._root / "runs", lease.item.id, lease.item.attempt)
             paths.create(lease.document.get("overrides", {}).get("run_config") or {})
             environ = {**self._environ, **self._slots.environment(lease.token)}
             request = runner.request(lease, paths, str(code), environ)
+        except StoreError as error:
+            self._end(lease, Preempted(f"its code could not be read: {error}"))
         except (LaunchError, OSError) as error:
             self._end(lease, Failed("prepare", str(error)))
-            return None
-        if too_late := late(lease, taken):
+        else:
+            too_late = late(lease, taken)
+            if not too_late:
+                return Prepared(lease, runner, request, str(code))
             self._end(lease, too_late)
-            return None
-        return lease, request, runner
+        return None
 
     def _end(self, lease: Lease, outcome: Outcome) -> None:
         self._slots.give_back(lease.token)
         self._reports.ended(lease, outcome)
 
-    def _submit(self, runner: Runner, prepared: Sequence[tuple[Lease, Request]]) -> None:
-        handles = runner.submit([request for _, request in prepared]) if prepared else []
-        for (lease, _), handle in zip(prepared, handles, strict=True):
+    def _submit(self, runner: Runner, prepared: Sequence[Prepared]) -> None:
+        handles = runner.submit([each.request for each in prepared]) if prepared else []
+        for each, handle in zip(prepared, handles, strict=True):
+            token = each.lease.token
             if isinstance(handle, RunnerError):
-                self._end(lease, Failed(handle.stage, str(handle)))
+                self._end(each.lease, Failed(handle.stage, str(handle)))
             else:
-                devices = self._slots.devices(lease.token)
-                found = {**handle, "gpus": devices} if devices else handle
-                run = self._runs[lease.token] = Run(lease, runner, found, deadline(lease))
+                devices = self._slots.devices(token)
+                found = {**handle, "code": each.code} | ({"gpus": devices} if devices else {})
+                run = self._runs[token] = Run(each.lease, runner, found, deadline(each.lease))
                 self._reports.started(run)
+
+    def _code_in_use(self) -> list[str]:
+        return [str(run.handle.get("code")) for run in self._runs.values()]
 
     def _runner(self, resource: str) -> Runner:
         if resource not in self._runners:
@@ -256,6 +264,7 @@ class Agent:
         runner = self._runner(str(lease.document.get("resource")))
         self._runs[lease.token] = Run(lease, runner, handle, deadline(lease), adopted=True)
         self._slots.take(lease.token, Needs.of(lease.document), handle.get("gpus", ()))
+        self._checkouts.hold(str(handle.get("code", "")))
 
     def _end_strays(self) -> None:
         if count := end_strays(self._store, self._runner("local-process"), self._root / "runs", self._runs):
@@ -270,6 +279,7 @@ class Agent:
             self._wake.wait(SOON_SECONDS)
         for runner in self._runners.values():
             runner.close()
+        self._checkouts.close()
         self._store.leave(self.info.id)
 
     def _tell(self, kind: str, text: str, lease: Lease | None = None, outcome: Outcome | None = None) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from launcher.item import Cancelled, Failed, Lease, Outcome
 from launcher.policy import timeout
-from launcher.runners import Handle, Runner
+from launcher.runners import Handle, Request, Runner
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,16 @@ class AgentEvent:
     text: str
     lease: Lease | None = None
     outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is ready to be submitted: its lease, who executes it, what it will be asked, and the folder of its code."""
+
+    lease: Lease
+    runner: Runner
+    request: Request
+    code: str
 
 
 Listen = Callable[[AgentEvent], None]

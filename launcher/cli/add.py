@@ -13,10 +13,10 @@ from typing import Any
 import click
 
 from launcher.cli.grid import HydraCommand, Wanted, grid_options, wanted
-from launcher.cli.printing import echo_json, on_terminal
+from launcher.cli.printing import code, echo_json, on_terminal
 from launcher.cli.targets import opened
 from launcher.compose import Grid
-from launcher.dispatcher import Dispatcher
+from launcher.dispatcher import Dispatcher, keeping
 from launcher.spec import PRIORITY_NAMES, LaunchSpec
 
 STEP = 100
@@ -36,15 +36,23 @@ def plan(ctx: click.Context, *, explain: bool, store: str | None, as_json: bool,
     asked = wanted(ctx.obj, **given)
     with opened(store, read_only=True) as target:
         queues = {queue.name: queue for queue in target.queues()}
-    specs = Dispatcher(queues, str(asked.settings.root), texts=asked.variables).specs(asked.grid, asked.overlay)
+    dispatcher = Dispatcher(queues, str(asked.settings.root), texts=asked.variables)
+    specs = dispatcher.specs(asked.grid, asked.overlay)
     if as_json:
         _print_json(specs, asked.sweep.name)
     else:
         _print_points(specs, asked)
     _print_removed(asked.grid)
+    if not as_json:
+        _print_code(dispatcher)
     if explain:
         for route, count in asked.grid.routes.most_common():
             click.echo(f"{count:,} points {route}", err=True)
+
+
+def _print_code(dispatcher: Dispatcher) -> None:
+    for source in dispatcher.sources:
+        click.echo(f"code: {code(source)}")
 
 
 def _print_removed(grid: Grid) -> None:
@@ -79,7 +87,7 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
     asked = wanted(ctx.obj, **given)
     with opened(store) as target, _progress(asked.grid, as_json) as step:
         queues = {queue.name: queue for queue in target.queues()}
-        dispatcher = Dispatcher(queues, str(asked.settings.root), texts=asked.variables)
+        dispatcher = Dispatcher(queues, str(asked.settings.root), texts=asked.variables, keep=keeping(target))
         receipt = target.push(asked.sweep, dispatcher.specs(asked.grid, asked.overlay, step), again=again)
     _print_removed(asked.grid)
     if as_json:
@@ -87,6 +95,7 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
         return
     there = f"; {receipt.present:,} are there already (--again adds them once more)" if receipt.present else ""
     click.echo(f"sweep {receipt.sweep}: {receipt.added:,} added{there}")
+    _print_code(dispatcher)
     click.echo(f"run: launcher agent   follow: launcher status {receipt.sweep}   stop: launcher cancel {receipt.sweep}")
 
 

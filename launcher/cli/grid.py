@@ -19,6 +19,7 @@ from launcher.compose.sweepfile import ORDERS, SweepFile, read_sweep_file
 from launcher.errors import UsageError
 from launcher.item import Sweep
 from launcher.settings import Settings, load_settings
+from launcher.sources import DIRTY
 from launcher.spec import LaunchArguments, parse_priority
 
 ASK_ABOVE = 10_000
@@ -73,6 +74,8 @@ def grid_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--resolvers", metavar="MODULE", help="Import this module, which registers OmegaConf resolvers."),
         click.option("--strict", is_flag=True, help="Refuse ??? and leaves that only the running app can resolve."),
         click.option("--verify", type=click.IntRange(min=0), default=0, metavar="N", help="Check N with Hydra."),
+        click.option("--dirty", type=click.Choice(DIRTY), help="What to do with uncommitted changes."),
+        click.option("--in-place", is_flag=True, help="Run in the working tree itself: later edits reach the runs."),
         click.option("--yes", "-y", is_flag=True, help=f"Do not ask about more than {ASK_ABOVE:,} points."),
         store_option,
         json_option,
@@ -106,6 +109,7 @@ def wanted(
         queue_name=queue or file.queue,
         sweep_id=name,
         priority=parse_priority(priority) if priority is not None else file.priority,
+        config={"git": changes} if (changes := _changes(terms)) else None,
     )
     grid = Grid.of_blocks(
         Repository(folder),
@@ -118,6 +122,12 @@ def wanted(
     )
     _confirm(len(grid), yes)
     return Wanted(settings, grid, Sweep(name, file.metric, file.goal), overlay, _variables(terms["variables"]))
+
+
+def _changes(terms: dict[str, Any]) -> dict[str, Any]:
+    """What shall become of uncommitted changes, where the options say."""
+    given = {"dirty": terms["dirty"], "in_place": terms["in_place"]}
+    return {name: value for name, value in given.items() if value}
 
 
 def _variables(given: Sequence[str]) -> dict[str, str]:

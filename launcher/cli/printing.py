@@ -14,6 +14,8 @@ from typing import Any
 import click
 
 from launcher.item import Item
+from launcher.sources.program import redacted
+from launcher.spec import Source
 
 STATE_STYLES = {"finished": "green", "failed": "red", "running": "cyan", "cancelled": "yellow", "leased": "cyan"}
 
@@ -40,6 +42,20 @@ def on_terminal(stream: Any = None) -> bool:
     """Whether to draw for a person: a terminal that is not dumb."""
     stream = stream or sys.stdout
     return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
+
+
+def code(source: Source) -> str:
+    """A source in one line: which commit, what lies over it, and whether later edits reach the runs."""
+    where = source.folder or redacted(source.repo or "")
+    if source.subdir:
+        where += f"/{source.subdir}"
+    if source.commit:
+        where += f" at {source.commit[:12]}"
+    if source.patch:
+        return f"{where} with uncommitted changes (patch {source.patch[:12]})"
+    if source.in_place or not source.commit:
+        return f"{where}{' with uncommitted changes' if source.dirty else ''}, in place: later edits reach the runs"
+    return f"{where}{' without its uncommitted changes' if source.dirty else ''}"
 
 
 def echo_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> None:

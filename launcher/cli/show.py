@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from launcher.cli.printing import duration, echo_json, moment, plain, shown
+from launcher.cli.printing import code, duration, echo_json, moment, plain, shown
 from launcher.cli.targets import found_item, json_option, opened, store_option
 from launcher.item import Event, Item
-from launcher.spec import PRIORITY_NAMES, LaunchSpec
+from launcher.spec import PRIORITY_NAMES, LaunchSpec, Source
 
 
 @click.command()
@@ -41,10 +41,8 @@ def show(item_id: str, store: str | None, as_json: bool) -> None:
 
 
 def _facts(item: Item, document: dict[str, Any]) -> list[tuple[str, str]]:
-    git = document["git"]
-    code = str(document.get("uri") or document["docker"].get("docker_image") or document.get("job") or "")
-    if git.get("version"):
-        code += f" at {git['version'][:12]}" + (" with uncommitted changes" if git.get("dirty") else "")
+    source = Source.of(document)
+    other = document["docker"].get("docker_image") or document.get("job") or ""
     return [
         ("item", item.id),
         (
@@ -56,7 +54,7 @@ def _facts(item: Item, document: dict[str, Any]) -> list[tuple[str, str]]:
         ("name", item.name or ""),
         ("point", " ".join(item.point)),
         ("command", shlex.join(LaunchSpec(document).command())),
-        ("code", code),
+        ("code", code(source) if document.get("uri") else str(other)),
         ("attempt", f"{item.attempt} of {item.max_attempts}" if item.attempt else ""),
         ("took", duration(item.seconds)),
         ("exit code", "" if item.exit_code is None else str(item.exit_code)),

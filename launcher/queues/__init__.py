@@ -145,6 +145,12 @@ class Store(Protocol):
     def delete_queue(self, name: str) -> None:
         """Delete a queue; StoreError while it has items that have not ended, NotFoundError if there is none."""
 
+    def keep_patch(self, digest: str, content: bytes) -> None:
+        """Keep uncommitted changes that specs name by their digest; the same content is kept once."""
+
+    def patch(self, digest: str) -> bytes:
+        """The content of a patch; NotFoundError where there is none."""
+
     def wait(self, wake: threading.Event, timeout: float) -> None:
         """Return when another process has given us something to do (added items, or put them back, or asked for a run
         to be stopped), maybe without that too; when `wake` is set; or after `timeout` seconds."""

@@ -347,6 +347,21 @@ class SqlStore:
                 raise NotFoundError(f"no queue named {name!r} in {self.url}; {known}")
             self._notify(db)
 
+    # -- patches ---------------------------------------------------------------------------------------------------
+
+    def keep_patch(self, digest: str, content: bytes) -> None:
+        """See `Store.keep_patch`."""
+        with self._session() as db:
+            db.execute(self._sql("insert_patch"), {"digest": digest, "content": content})
+
+    def patch(self, digest: str) -> bytes:
+        """See `Store.patch`."""
+        with self._session() as db:
+            row = db.execute(self._sql("select_patch"), {"digest": digest}).fetchone()
+        if row is None:
+            raise NotFoundError(f"no patch {digest!r} in {self.url}")
+        return bytes(row["content"])
+
     # -- what the verbs share -------------------------------------------------------------------------------------
 
     def _lease(self, db: Any, row: Any) -> Lease:

@@ -1,5 +1,8 @@
-"""Where the code of a run comes from: pinned when a spec is added, brought to a folder when its run is prepared."""
+"""Where the code of a run comes from: pinned to a commit, and a patch for what is not committed, when a spec is added;
+brought to a folder of its own when its run is prepared."""
 
-from launcher.sources.git import checkout, pin
+from launcher.sources.checkouts import Checkouts
+from launcher.sources.pinning import DIRTY, pin, preserve
+from launcher.sources.snapshot import Patch
 
-__all__ = ["checkout", "pin"]
+__all__ = ["DIRTY", "Checkouts", "Patch", "pin", "preserve"]

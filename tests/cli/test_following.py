@@ -46,6 +46,7 @@ def test_plan_prints_every_point_and_writes_nothing(cli: Cli, project: Project) 
         "2  model=svm seed=2\n   queue default, priority high: python t.py 'a b' model=svm seed=2\n"
         "3  model=mlp seed=1\n   queue default, priority high: python t.py 'a b' model=mlp seed=1\n"
         "4  model=mlp seed=2\n   queue default, priority high: python t.py 'a b' model=mlp seed=2\n"
+        f"code: {project.folder}, in place: later edits reach the runs\n"
     )
     assert tree(project.folder) == before
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,25 +11,18 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import SourceError
-from launcher.sources import checkout, pin
+from launcher.sources import pin as pin_with_changes
 from launcher.spec import Source
+from tests.sources.repositories import checkout, commit, git, repository
 
 NOWHERE = "0" * 40
 
 
-def git(folder: Path, *arguments: str) -> str:
-    """Git as a user would run it, without anybody's settings."""
-    identity = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    environ = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, **identity}
-    done = subprocess.run(["git", *arguments], cwd=folder, env=environ, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
-def commit(folder: Path, content: str) -> str:
-    (folder / "train.py").write_text(content, encoding="utf-8")
-    git(folder, "add", "-A")
-    git(folder, "commit", "--quiet", "-m", content)
-    return git(folder, "rev-parse", "HEAD")
+def pin(uri: str, version: str | None = None) -> Source:
+    """The source of a clean folder or a remote."""
+    source, patch = pin_with_changes(uri, version)
+    assert patch is None
+    return source
 
 
 def message(action: Callable[[], object]) -> str:
@@ -41,12 +33,7 @@ def message(action: Callable[[], object]) -> str:
 
 @pytest.fixture
 def repo(tmp_path: Path) -> Path:
-    """A repository with one commit on `main`."""
-    folder = tmp_path / "repo"
-    folder.mkdir()
-    git(folder, "init", "--quiet", "--initial-branch=main")
-    commit(folder, "first")
-    return folder
+    return repository(tmp_path / "repo")
 
 
 @pytest.fixture
@@ -57,37 +44,11 @@ def cache(tmp_path: Path) -> Path:
 # -- pinning a folder ----------------------------------------------------------------------------------------------
 
 
-def test_a_folder_in_git_stays_in_place_with_its_commit(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_in_git_is_pinned_to_its_commit(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     head = git(repo, "rev-parse", "HEAD")
     assert pin(str(repo)) == Source(folder=str(repo), commit=head)
     monkeypatch.chdir(repo)
     assert pin(".") == Source(folder=str(repo), commit=head)
-
-
-def test_changes_over_the_commit_are_noted(repo: Path) -> None:
-    (repo / "train.py").write_text("changed")
-    assert pin(str(repo)).dirty
-    git(repo, "checkout", "--quiet", "train.py")
-    assert not pin(str(repo)).dirty
-    (repo / "untracked.py").write_text("")
-    assert pin(str(repo)).dirty
-
-
-def test_only_changes_below_the_folder_count(repo: Path) -> None:
-    (repo / "sub").mkdir()
-    (repo / "sub/model.py").write_text("")
-    head = commit(repo, "second")
-    (repo / "train.py").write_text("changed")
-    assert pin(str(repo / "sub")) == Source(folder=str(repo / "sub"), commit=head, dirty=False)
-    (repo / "sub/model.py").write_text("changed")
-    assert pin(str(repo / "sub")).dirty
-
-
-def test_ignored_files_are_no_changes(repo: Path) -> None:
-    (repo / ".gitignore").write_text("*.log\n")
-    commit(repo, "second")
-    (repo / "run.log").write_text("")
-    assert not pin(str(repo)).dirty
 
 
 def test_a_folder_outside_of_git_or_without_a_commit_has_none(tmp_path: Path) -> None:
@@ -97,13 +58,6 @@ def test_a_folder_outside_of_git_or_without_a_commit_has_none(tmp_path: Path) ->
     git(empty, "init", "--quiet")
     (empty / "file").write_text("")
     assert pin(str(empty)) == Source(folder=str(empty))
-
-
-def test_a_folder_is_read_and_left_as_it_is(repo: Path) -> None:
-    (repo / "train.py").write_text("changed")
-    before = {path: path.stat().st_mtime_ns for path in repo.rglob("*")}
-    pin(str(repo))
-    assert {path: path.stat().st_mtime_ns for path in repo.rglob("*")} == before
 
 
 def test_the_repository_of_a_folder_is_its_own_whatever_git_variables_are_set(
@@ -118,13 +72,6 @@ def test_the_repository_of_a_folder_is_its_own_whatever_git_variables_are_set(
     monkeypatch.setenv("GIT_WORK_TREE", str(other))
     assert pin(str(repo)) == Source(folder=str(repo), commit=head)
     assert (checkout(pin(f"file://{repo}"), cache) / "train.py").read_text() == "first"
-
-
-def test_a_version_of_a_folder_is_refused_with_the_uri_to_use_instead(repo: Path) -> None:
-    assert message(lambda: pin(str(repo), "main")) == (
-        f"version 'main' needs a git remote; {str(repo)!r} is a folder, used as it is. "
-        f"To pin a commit of it, give uri='file://{repo}'"
-    )
 
 
 @pytest.mark.parametrize("uri", ["nowhere", "file.txt", "http://host/repo", "-x"])
@@ -247,11 +194,11 @@ def test_a_branch_that_was_rewritten_is_fetched_all_the_same(repo: Path, cache: 
     assert git(checkout(pin(uri, "main"), cache), "rev-parse", "HEAD") == amended
 
 
-def test_remotes_do_not_share_folders(repo: Path, tmp_path: Path, cache: Path) -> None:
+def test_remotes_share_the_folder_of_a_commit(repo: Path, tmp_path: Path, cache: Path) -> None:
     git(tmp_path, "clone", "--quiet", f"file://{repo}", "clone")
     one, two = pin(f"file://{repo}"), pin(f"file://{tmp_path}/clone")
     assert one.commit == two.commit
-    assert checkout(one, cache) != checkout(two, cache)
+    assert checkout(one, cache) == checkout(two, cache)
 
 
 def test_a_commit_that_the_remote_has_not_is_told(repo: Path, cache: Path) -> None:
@@ -274,7 +221,7 @@ def test_many_at_once_get_the_same_folder(repo: Path, cache: Path) -> None:
         trees = list(pool.map(lambda source: checkout(source, cache), [first, second] * 4))
     assert len(set(trees)) == 2
     assert [(tree / "train.py").read_text() for tree in trees] == ["first", "second"] * 4
-    assert len(list((cache / "trees").iterdir())) == 2
+    assert len(list((cache / "trees").glob("*.ready"))) == 2
 
 
 def test_hooks_of_the_repository_do_not_run(repo: Path, tmp_path: Path, cache: Path) -> None:
@@ -333,7 +280,7 @@ def test_an_interrupted_clone_below_another_repository_leaves_that_one_alone(rep
         assert git(outer, "for-each-ref") == before
 
 
-@pytest.mark.parametrize("step", ["clone", "worktree add", "worktree repair"])
+@pytest.mark.parametrize("step", ["init", "fetch", "worktree add"])
 def test_a_checkout_that_failed_half_way_succeeds_when_asked_again(
     repo: Path, tmp_path: Path, cache: Path, step: str
 ) -> None:

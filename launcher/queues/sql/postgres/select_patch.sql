@@ -1,0 +1,1 @@
+SELECT content FROM patches WHERE digest = %(digest)s

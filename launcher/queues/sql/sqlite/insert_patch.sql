@@ -1,0 +1,1 @@
+INSERT OR IGNORE INTO patches (digest, content) VALUES (:digest, :content)

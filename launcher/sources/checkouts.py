@@ -1,0 +1,237 @@
+"""The folders that runs find their code in: one bare mirror per repository, one worktree per commit and patch, shared
+by all runs of them, and a bound on what they take together. The agent asks for them."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from launcher.errors import SourceError
+from launcher.sources.program import NETWORK, PROTOCOLS, git, redacted
+from launcher.spec import Source
+
+CACHE_BYTES = 20e9
+RESTING_SECONDS = 3600.0
+"""A worktree that was asked for within this time stays, however full the cache is."""
+
+
+@dataclass(slots=True)
+class Checkouts:
+    """Checkouts below the folder `cache`, at most about `limit` bytes of worktrees that nobody uses.
+
+    `patch_of` gives the content of a patch by its digest. `in_use` tells which folders runs of ours have now; other
+    agents on this machine hold a lock on theirs.
+    """
+
+    cache: Path
+    patch_of: Callable[[str], bytes]
+    in_use: Callable[[], Collection[str]] = tuple
+    limit: float = CACHE_BYTES
+    _held: dict[Path, int] = field(default_factory=dict)
+
+    def of(self, source: Source) -> Path:
+        """The folder that holds `source`'s code: its own if it is used in place, else a worktree that is made once.
+
+        Raises SourceError when it is not to be had (any more).
+        """
+        if source.in_place or not source.commit:
+            if not source.folder:
+                raise SourceError(f"the spec names no code to check out: {source.fields()}")
+            folder = Path(source.folder)
+            if not folder.is_dir():
+                raise SourceError(f"the source folder {folder} is not there (any more) on this machine")
+            return folder
+        name = f"{source.commit}-{source.patch[:16]}" if source.patch else source.commit
+        tree = self.cache / "trees" / name
+        if not self._hold(tree):
+            with _exclusive(self.cache / "locks" / name):
+                if not self._hold(tree):
+                    self._make(source, tree)
+                    self._hold(tree)
+            self.trim()
+        code = tree / source.subdir
+        if not code.is_dir():
+            raise SourceError(f"the folder {source.subdir} is not in commit {source.commit[:12]}")
+        return code
+
+    def hold(self, code: str) -> None:
+        """Keep the worktree of a run that was taken over from another agent."""
+        trees = self.cache / "trees"
+        if Path(code).is_relative_to(trees) and Path(code) != trees:
+            self._hold(trees / Path(code).relative_to(trees).parts[0])
+
+    def trim(self) -> None:
+        """Remove the worktrees that were not asked for longest, down to the limit."""
+        needed = {Path(code) for code in self.in_use()}
+        for tree in list(self._held):
+            if _rested(_marker(tree)) and not any(code.is_relative_to(tree) for code in needed):
+                os.close(self._held.pop(tree))
+        markers = sorted(self.cache.glob("trees/*.ready"), key=lambda path: path.stat().st_mtime)
+        total = sum(_noted(marker) for marker in markers)
+        for marker in markers:
+            if total <= self.limit or not _rested(marker):
+                return
+            total -= _remove(marker)
+
+    def close(self) -> None:
+        """Let go of all worktrees."""
+        while self._held:
+            os.close(self._held.popitem()[1])
+
+    def _hold(self, tree: Path) -> bool:
+        """Whether the worktree is there, whole; if so it is marked as used, and stays while we hold it."""
+        marker = _marker(tree)
+        try:
+            file = self._held.get(tree)
+            if file is None:
+                file = os.open(marker, os.O_RDWR)
+                fcntl.flock(file, fcntl.LOCK_SH)
+            self._held[tree] = file
+            os.utime(marker)
+        except OSError:
+            if tree in self._held:
+                os.close(self._held.pop(tree))
+            return False
+        return tree.is_dir()
+
+    def _make(self, source: Source, tree: Path) -> None:
+        assert source.commit
+        patch = self._patch(source.patch) if source.patch else b""
+        problems = []
+        for origin in _origins(source):
+            mirror = self.cache / "mirrors" / hashlib.sha256(origin.encode()).hexdigest()[:16]
+            try:
+                with _exclusive(self.cache / "locks" / mirror.name):
+                    _fetch(mirror, origin, source.repo or origin, source.commit)
+                    _grow(mirror, source.commit, tree, patch, NETWORK if _is_remote(origin) else PROTOCOLS)
+                return
+            except SourceError as error:
+                problems.append(str(error))
+        if not problems:
+            pushed = "it was in no remote when it was added; push it, and add again"
+            problems = [f"commit {source.commit} is to be had on the machine of {source.folder} only: {pushed}"]
+        raise SourceError("; ".join(problems))
+
+    def _patch(self, digest: str) -> bytes:
+        content = self.patch_of(digest)
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise SourceError(f"the stored patch {digest} is damaged")
+        return content
+
+
+def _origins(source: Source) -> Iterator[str]:
+    """Where a commit may be: first the repository it was added from, which needs no network, if it is on this machine,
+    then its remote."""
+    if source.folder and (Path(source.folder) / ".git").exists():
+        yield source.folder
+    if source.repo:
+        yield source.repo
+
+
+def _is_remote(origin: str) -> bool:
+    return not origin.startswith("/")
+
+
+def _fetch(mirror: Path, origin: str, named: str, commit: str) -> None:
+    """Bring a commit and its history into the mirror, which calls its remote `named`."""
+    if not (mirror / "config").is_file() or not (mirror / "HEAD").is_file():
+        shutil.rmtree(mirror, ignore_errors=True)
+        git(["init", "--bare", "--quiet", mirror])
+        git([f"--git-dir={mirror}", "config", "remote.origin.url", named])
+    if _has(mirror, commit):
+        return
+    fetch = [f"--git-dir={mirror}", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", origin]
+    try:
+        git([*fetch, f"+{commit}:refs/launcher/{commit}"])
+    except SourceError:  # an older server gives whole branches only
+        git([*fetch, "+refs/*:refs/remotes/origin/*"])
+    if not _has(mirror, commit):
+        raise SourceError(f"commit {commit} is not in {redacted(origin)} any more")
+
+
+def _has(mirror: Path, commit: str) -> bool:
+    try:
+        git([f"--git-dir={mirror}", "cat-file", "-e", f"{commit}^{{commit}}"])
+    except SourceError:
+        return False
+    return True
+
+
+def _grow(mirror: Path, commit: str, tree: Path, patch: bytes, protocols: str) -> None:
+    """A worktree with its patch and its submodules; its marker comes last, so that half of one is no worktree."""
+    _marker(tree).unlink(missing_ok=True)
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.parent.mkdir(parents=True, exist_ok=True)
+    git([f"--git-dir={mirror}", "worktree", "prune"])
+    git([f"--git-dir={mirror}", "worktree", "add", "--force", "--detach", "--quiet", tree, commit])
+    if patch:
+        git(["-C", tree, "apply", "--index", "--binary", "--whitespace=nowarn", "-"], given=patch)
+    if (tree / ".gitmodules").is_file():
+        git(["-C", tree, "submodule", "update", "--init", "--recursive", "--quiet"], protocols=protocols)
+    partial = tree.with_name(f"{tree.name}.partial")
+    partial.write_text(f"{_settle(tree)}\n", encoding="utf-8")
+    partial.replace(_marker(tree))
+
+
+def _settle(tree: Path) -> int:
+    """Take away the right to write its files, which all runs share; returns their bytes. Folders stay writable, for
+    what programs put beside their code (`outputs/`, `__pycache__`)."""
+    total = 0
+    for folder, _, names in os.walk(tree):
+        for name in names:
+            path = Path(folder, name)
+            status = path.lstat()
+            total += status.st_size
+            if stat.S_ISREG(status.st_mode):
+                path.chmod(status.st_mode & ~0o222)
+    return total
+
+
+def _marker(tree: Path) -> Path:
+    return tree.with_name(f"{tree.name}.ready")
+
+
+def _rested(marker: Path) -> bool:
+    return time.time() - marker.stat().st_mtime > RESTING_SECONDS
+
+
+def _noted(marker: Path) -> int:
+    try:
+        return int(marker.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0
+
+
+def _remove(marker: Path) -> int:
+    """Remove a worktree unless somebody holds it; returns the bytes that this frees."""
+    try:
+        file = os.open(marker, os.O_RDWR)
+    except OSError:
+        return 0
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        size = _noted(marker)
+        marker.unlink()
+        shutil.rmtree(marker.with_name(marker.name.removesuffix(".ready")), ignore_errors=True)
+    except OSError:
+        return 0
+    finally:
+        os.close(file)
+    return size
+
+
+@contextmanager
+def _exclusive(lock: Path) -> Iterator[None]:
+    """One process at a time makes a mirror or a worktree; the lock is gone with the process that held it."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

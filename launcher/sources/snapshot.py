@@ -1,0 +1,116 @@
+"""What lies uncommitted over the HEAD of a working tree, as a patch: binary-safe, with the files that git neither
+tracks nor ignores. The tree, its index and its objects stay as they are."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.errors import SourceError
+from launcher.sources.program import git, text
+
+LIMIT = 20_000_000
+"""Bytes that changed files, and the patch of them, may have; larger things are data, which belongs elsewhere."""
+
+SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Uncommitted changes: what `git diff --binary` says, its SHA-256, and the paths that it touches."""
+
+    content: bytes
+    paths: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """64 hexadecimal digits that name the content."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def changed(top: Path) -> list[str]:
+    """The paths below the working tree `top` that differ from HEAD, untracked ones included, ignored ones not.
+
+    Raises SourceError for what no patch can hold: unresolved merges, changes inside submodules, nested repositories.
+    """
+    told = git(["-C", top, "status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=all"])
+    paths, bad = [], []
+    for entry in os.fsdecode(told).split("\0"):
+        kind, _, rest = entry.partition(" ")
+        if kind == "?":
+            paths.append(rest)
+            if rest.endswith("/"):
+                bad.append(f"{rest} is a repository of its own; list it in .gitignore, or make it a submodule")
+        elif kind in ("1", "u"):
+            fields = rest.split(" ", 7 if kind == "1" else 9)
+            path, submodule = fields[-1], fields[1]
+            paths.append(path)
+            if kind == "u":
+                bad.append(f"{path} has an unresolved merge; resolve it")
+            elif submodule.startswith("S") and "M" in submodule[2:3]:
+                bad.append(f"submodule {path} has uncommitted changes; commit them there")
+    if bad:
+        raise SourceError(f"the changes in {top} cannot be recorded: {'; '.join(bad)} (or add with --dirty ignore)")
+    return paths
+
+
+def record(top: Path) -> Patch | None:
+    """The patch that leads from HEAD to the working tree `top`; None where there is nothing to record.
+
+    Raises SourceError as `changed` does, and for more than LIMIT bytes.
+    """
+    paths = changed(top)
+    if not paths:
+        return None
+    _check_size(top, {path: _size(top / path) for path in paths})
+    with tempfile.TemporaryDirectory(prefix="launcher-") as folder:
+        content = _diff(top, Path(folder))
+    if len(content) > LIMIT:
+        raise SourceError(f"the uncommitted changes in {top} make a patch of {_megabytes(len(content))}; {ADVICE}")
+    return Patch(content, tuple(paths)) if content else None
+
+
+ADVICE = (
+    f"at most {LIMIT / 1e6:.0f} MB are recorded: list data in .gitignore, commit what belongs to the code, or leave "
+    "the changes out with --dirty ignore"
+)
+
+
+def _check_size(top: Path, sizes: dict[str, int]) -> None:
+    total = sum(sizes.values())
+    if total > LIMIT:
+        largest = sorted(sizes, key=lambda path: -sizes[path])[:SHOWN]
+        told = ", ".join(f"{path} ({_megabytes(sizes[path])})" for path in largest)
+        raise SourceError(f"the uncommitted files in {top} have {_megabytes(total)}: {told}; {ADVICE}")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:  # deleted, which is a change as well
+        return 0
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+def _diff(top: Path, scratch: Path) -> bytes:
+    """A copy of the index takes in the whole tree, with its new objects beside the repository's; then they differ."""
+    index = Path(text(["-C", top, "rev-parse", "--path-format=absolute", "--git-path", "index"]))
+    objects = text(["-C", top, "rev-parse", "--path-format=absolute", "--git-path", "objects"])
+    environ = {
+        "GIT_INDEX_FILE": str(scratch / "index"),
+        "GIT_OBJECT_DIRECTORY": str(scratch / "objects"),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects,
+    }
+    (scratch / "objects").mkdir()
+    if index.is_file():
+        shutil.copyfile(index, scratch / "index")  # it knows which files need no second look
+    git(["-C", top, "-c", "advice.addEmbeddedRepo=false", "add", "--all", "--", ":/"], environ=environ)
+    shape = ["--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color"]
+    return git(["-C", top, "diff", "--cached", *shape, "--src-prefix=a/", "--dst-prefix=b/", "HEAD"], environ=environ)

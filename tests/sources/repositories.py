@@ -1,0 +1,43 @@
+"""Git repositories for tests, made by git itself as a user would, without anybody's settings."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from launcher.sources import Checkouts, Patch
+from launcher.spec import Source
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environ = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, **identity}
+    done = subprocess.run(["git", *arguments], cwd=folder, env=environ, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def commit(folder: Path, content: str, name: str = "train.py") -> str:
+    """The ID of a commit of everything, in which the file `name` has this content."""
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(content, encoding="utf-8")
+    git(folder, "add", "-A")
+    git(folder, "commit", "--quiet", "-m", content)
+    return git(folder, "rev-parse", "HEAD")
+
+
+def repository(folder: Path) -> Path:
+    """A repository with one commit on `main`."""
+    folder.mkdir(parents=True)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    commit(folder, "first")
+    return folder
+
+
+def checkout(source: Source, cache: Path, patch: Patch | None = None) -> Path:
+    """As an agent of this moment would that has this patch."""
+    checkouts = Checkouts(cache, lambda _: patch.content if patch else b"")
+    try:
+        return checkouts.of(source)
+    finally:
+        checkouts.close()
