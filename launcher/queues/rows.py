@@ -56,7 +56,7 @@ def ending(lease: Lease, outcome: Outcome, now: float) -> dict[str, Any]:
     `again`: the item shall wait for another attempt, from `not_before` on; `grant`: attempts that this one gives back.
     """
     row: dict[str, Any] = dict.fromkeys(("exit_code", "stage", "reason", "result", "not_before"))
-    row |= {"again": False, "grant": 0, "now": now} | key(lease)
+    row |= {"again": False, "grant": 0, "now": now, "sweep": lease.item.sweep} | key(lease)
     match outcome:
         case Finished(result):
             row |= {"state": RunState.FINISHED.value, "exit_code": 0, "result": result}

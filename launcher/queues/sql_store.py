@@ -88,7 +88,7 @@ class SqlStore:
                 return []
             with self._transaction(db):
                 if look["due"]:
-                    db.execute(self._sql("expire_items"), wanted)
+                    self._hold_failing(db, db.execute(self._sql("expire_items"), wanted).fetchall())
                     db.execute(self._sql("end_backoff"), wanted)
                 self._before_pop(db, wanted, sized=look["sized"])
                 db.execute(self._sql("revive_agent"), {"agent": agent})
@@ -147,11 +147,15 @@ class SqlStore:
 
     def _write(self, db: Any, verb: str, values: Sequence[Mapping[str, Any]]) -> list[bool]:
         done = [db.execute(self._sql(verb), row).rowcount == 1 for row in values]
-        if any(row.get("state") == RunState.FAILED.value for row in values):
-            db.execute(self._sql("hold_failing_sweeps"))
+        written = [row for row, ours in zip(values, done, strict=True) if ours]
+        self._hold_failing(db, [row for row in written if row.get("state") == RunState.FAILED.value])
         if any(row.get("again") for row in values):
             self._notify(db)
         return done
+
+    def _hold_failing(self, db: Any, unwell: Iterable[Any]) -> None:
+        if sweeps := {row["sweep"] for row in unwell} - {None}:
+            db.execute(self._sql("hold_failing_sweeps"), {"sweeps": canonical.encode(sorted(sweeps))})
 
     def heartbeat(self, agent: str) -> None:
         """See `Store.heartbeat`."""

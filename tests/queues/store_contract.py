@@ -520,12 +520,13 @@ class StoreContract:
         [lease] = store.pop("a", ["gpu"], 1)
         with pytest.raises(StoreError, match=r"1 leased"):
             store.delete_queue("gpu")
-        assert store.finish([(lease, Finished({"a": 1}))]) == [True]
+        assert store.finish([(lease, Failed("run", "x", 1))]) == [True]
         store.delete_queue("gpu")
         assert [queue.name for queue in store.queues()] == ["default"]
         assert [item.queue for item in store.items(EVERYTHING)] == ["gpu"]
         with pytest.raises(NotFoundError, match="no queue named 'gpu'"):
             store.push(None, [spec(1, queue="gpu")])
+        assert store.retry(one(lease.item.id), "me") == 0
         store.create_queue(QueueInfo("gpu", "ray", max_running=1))
         assert [(queue.name, queue.resource) for queue in store.queues()] == [
             ("default", "local-process"),
@@ -1128,6 +1129,22 @@ class StoreContract:
         assert len(pop(store, limit=2)) == 2
         assert [sweep.stop_after_failures for sweep in store.sweeps()] == [2, None]
 
+    def test_what_was_resumed_is_not_held_again_for_what_fails_elsewhere(self, store: Store) -> None:
+        store.push(Sweep("s", stop_after_failures=1), [spec(seed) for seed in range(3)])
+        store.push(Sweep("t"), [spec(seed, priority=0) for seed in range(2)])
+        elsewhere, _, stale = pop(store, limit=3)
+        store.finish([(stale, Failed("run", "x", 1))])
+        assert store.resume(ItemFilter(sweep="s")) == 2
+        refused, written = (stale, Failed("run", "x", 1)), (elsewhere, Failed("run", "x", 1))
+        assert store.finish([refused, written]) == [False, True]
+        assert [item.hold for item in store.items(ItemFilter(sweep="s"))] == [None] * 3
+
+    def test_what_waited_too_long_counts_among_the_failures_of_its_sweep(self, store: Store) -> None:
+        store.push(Sweep("s", stop_after_failures=1), [spec(0, timeout={"queue": 0.001}), spec(1)])
+        wait_for(lambda: time.time() > next(store.items(EVERYTHING)).added_at + 0.001)
+        assert pop(store) == []
+        assert [(item.state, item.hold) for item in store.items(EVERYTHING)] == [(FAILED, None), (PENDING, "failures")]
+
     def test_what_failed_waits_again_when_its_sweep_is_pushed_again(self, store: Store) -> None:
         store.push(Sweep("s"), [spec(seed) for seed in range(4)])
         failed, finished, cancelled = pop(store, limit=3)
@@ -1166,8 +1183,9 @@ class StoreContract:
             leased.item.id: None,
             running.item.id: {"pid": 1},
         }
+        start(store, leased)
         assert store.finish([(running, Finished()), (leased, Lost("x"))]) == [True, True]
-        assert store.events(running.item.id)[-1].actor == "heir"
+        assert [event.actor for event in store.events(leased.item.id)] == ["dead", "heir", "heir"]
 
     def test_valid_tokens_are_those_that_somebody_holds(self, store: Store) -> None:
         store.push(None, [spec(1), spec(2), spec(3)])

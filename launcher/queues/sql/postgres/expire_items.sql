@@ -2,3 +2,4 @@
 UPDATE items SET state = 'failed', stage = 'timeout', reason = 'waited in its queue for too long', actor = NULL,
     hold = NULL, not_before = NULL, started_at = NULL, finished_at = %(now)s, changed_at = %(now)s
 WHERE state = 'pending' AND expires_at IS NOT NULL AND expires_at <= %(now)s
+RETURNING sweep
