@@ -37,6 +37,10 @@ class StoreError(LaunchError):
     """The store cannot be opened, read or written."""
 
 
+class StoreFullError(StoreError):
+    """The disk of the store is full: nothing was written, and the same may be tried again when there is room."""
+
+
 class SourceError(LaunchError):
     """The code to run cannot be found, pinned or checked out."""
 

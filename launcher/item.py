@@ -175,6 +175,9 @@ class ItemFilter:
     points: tuple[str, ...] = ()
     """Override strings that the items' points have, all of them."""
 
+    ended_before: float | None = None
+    """Only items that have ended, before this time (seconds since the epoch)."""
+
 
 GOALS = ("maximize", "minimize")
 

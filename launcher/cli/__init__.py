@@ -16,6 +16,7 @@ COMMANDS = {
     "add": "add",
     "agent": "agent",
     "cancel": "change",
+    "gc": "gc",
     "logs": "logs",
     "plan": "add",
     "priority": "change",
@@ -24,6 +25,7 @@ COMMANDS = {
     "retry": "change",
     "show": "show",
     "status": "status",
+    "store": "store",
     "wait": "wait",
 }
 

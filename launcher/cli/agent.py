@@ -14,7 +14,7 @@ import click
 
 from launcher.agent import Agent, AgentEvent
 from launcher.cli.printing import label, on_terminal, shown
-from launcher.cli.targets import opened, store_option
+from launcher.cli.targets import agent_folder, folder_option, opened, store_option
 from launcher.errors import NotFoundError, UsageError, suggest
 from launcher.item import HELD, Failed, Finished, RunState
 from launcher.queues import Store
@@ -26,15 +26,12 @@ from launcher.slots import chosen, discover
 @click.option("--queue", "-q", "queues", multiple=True, metavar="QUEUE", help="Take from this queue (default: all).")
 @click.option("--max-jobs", "-j", type=click.IntRange(1), default=1, show_default=True, help="Runs at a time.")
 @click.option("--drain", is_flag=True, help="Stop when nothing waits any more.")
-@click.option(
-    "--dir", "folder", type=click.Path(path_type=Path), envvar="LAUNCHER_DIR",
-    help="Folder for the runs' folders and checkouts (default: beside the store).",
-)  # fmt: skip
 @click.option("--cpus", type=click.FloatRange(0), metavar="N", help="CPUs for its runs (default: this machine's).")
 @click.option("--memory", metavar="AMOUNT", help="Memory for its runs, as 64G (default: this machine's).")
 @click.option(
     "--gpus", metavar="N|NAMES", help="GPUs for its runs, a number or as 0,1 (default: those nvidia-smi finds)."
 )
+@folder_option
 @store_option
 def agent(
     queues: tuple[str, ...], max_jobs: int, drain: bool, folder: Path | None, cpus: float | None, memory: str | None,
@@ -47,7 +44,7 @@ def agent(
     slots = chosen(discover(os.environ), cpus, memory, gpus)
     with opened(store) as target:
         _check_queues(target, queues)
-        root = (folder or _default_folder(target)).absolute()
+        root = agent_folder(target, folder)
         with _display(target, drain) as listen:
             worker = Agent(
                 target, root, queues=queues or None, max_jobs=max_jobs, drain=drain, slots=slots, listen=listen
@@ -68,15 +65,6 @@ def _check_queues(store: Store, names: Sequence[str]) -> None:
                 f"queue {name!r} is for {known[name].resource}, which this version's agents cannot run yet; they run "
                 f"{', '.join(RUNNABLE)}"
             )
-
-
-def _default_folder(store: Store) -> Path:
-    path = getattr(store, "path", None)
-    if isinstance(path, Path):
-        return path.parent
-    import platformdirs
-
-    return Path(platformdirs.user_data_path("launcher"))
 
 
 @contextmanager

@@ -33,7 +33,9 @@ def logs(item_id: str, follow: bool, store: str | None) -> None:
         if not follow:
             path = _path(item)
             if not path.is_file():
-                raise LaunchError(f"the log of {item.id} is not at {path} (did it run on another machine?)")
+                raise LaunchError(
+                    f"the log of {item.id} is not at {path} (did it run on another machine? did launcher gc remove it?)"
+                )
             with path.open("rb") as log:
                 _copy(log)
         else:

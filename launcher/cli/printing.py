@@ -111,6 +111,19 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} m" if hours else f"{minutes} m {rest} s"
 
 
+def amount(size: float) -> str:
+    """Bytes as people say them.
+
+    >>> amount(999), amount(1_500_000)
+    ('999 B', '1.5 MB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.1f} {unit}" if unit != "B" else f"{size:.0f} B"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
 def moment(at: float | None) -> str:
     """A time in the user's zone, to the second."""
     return "" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -29,13 +30,32 @@ def json_option(function: Function) -> Function:
 
 
 @contextmanager
-def opened(url: str | None, *, read_only: bool = False) -> Iterator[Store]:
-    """The store of a command, closed at its end."""
-    store = open_store(store_url(url), read_only=read_only)
+def opened(url: str | None, *, read_only: bool = False, as_is: bool = False) -> Iterator[Store]:
+    """The store of a command, closed at its end; see `launcher.queues.open_store`."""
+    store = open_store(store_url(url), read_only=read_only, as_is=as_is)
     try:
         yield store
     finally:
         store.close()
+
+
+def folder_option(function: Function) -> Function:
+    """`--dir FOLDER`."""
+    text = "Folder for the runs' folders and checkouts (default: beside the store)."
+    path = click.Path(path_type=Path)
+    return click.option("--dir", "folder", type=path, envvar="LAUNCHER_DIR", help=text)(function)
+
+
+def agent_folder(store: Store, folder: Path | None) -> Path:
+    """An agent's folder: the given one, else the store's, else one in the user's data folder."""
+    if folder is None:
+        path = getattr(store, "path", None)
+        if isinstance(path, Path):
+            return path.parent
+        import platformdirs
+
+        folder = Path(platformdirs.user_data_path("launcher"))
+    return folder.absolute()
 
 
 def selected(store: Store, names: Sequence[str]) -> list[ItemFilter]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -25,6 +26,9 @@ from launcher.item import (
 from launcher.slots import ANY_ROOM, Room
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from launcher.queues.migration import Schema
     from launcher.spec import LaunchSpec
 
 LEASE_SECONDS = 30.0
@@ -150,6 +154,22 @@ class Store(Protocol):
 
     def patch(self, digest: str) -> bytes:
         """The content of a patch; NotFoundError where there is none."""
+    def check(self) -> list[str]:
+        """What is wrong with the store, a line each: counts that are not those of its items, items whose documents
+        cannot be read, damage of its file; none when all is well."""
+
+    def free(self) -> int:
+        """Forget the parts of documents that only items needed which were deleted; returns how many."""
+
+    def version(self) -> tuple[int, int]:
+        """The version of the store, and the newest that this launcher knows."""
+
+    def size(self) -> int:
+        """How many bytes it takes on disk."""
+
+    def backup(self, file: Path) -> None:
+        """Copy the store, as it is at one moment, into a file that must not be there yet, while others go on with it;
+        StoreError if that cannot be done."""
 
     def wait(self, wake: threading.Event, timeout: float) -> None:
         """Return when another process has given us something to do (added items, or put them back, or asked for a run
@@ -159,8 +179,9 @@ class Store(Protocol):
         """Let go of the store's files or connections."""
 
 
-def open_store(url: str, *, read_only: bool = False) -> Store:
-    """The store that a URL names, created if it is a file that is not there yet (unless `read_only`).
+def open_store(url: str, *, read_only: bool = False, as_is: bool = False) -> Store:
+    """The store that a URL names, created if it is not there yet (unless `read_only`). With `as_is` it must be there,
+    and may be of an older version, which it keeps: for looking after it, not for its items.
 
     Raises StoreError for an unknown kind of store, and for one that cannot be used.
 
@@ -169,9 +190,19 @@ def open_store(url: str, *, read_only: bool = False) -> Store:
     ...
     launcher.errors.StoreError: store 'sqlite:///' names no file; expected sqlite:///PATH
     """
+    return cast(Store, _class(url)(url, read_only=read_only, as_is=as_is))
+
+
+def open_schema(url: str, *, read_only: bool = False) -> AbstractContextManager[Schema]:
+    """The tables of the store that a URL names, whatever their version, for `launcher.queues.migration`; with
+    `read_only` they cannot be written."""
+    return cast("AbstractContextManager[Schema]", _class(url).schema(url, read_only=read_only))
+
+
+def _class(url: str) -> Any:
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in _STORES:
         known = [f"{name}://" for name in _STORES]
         raise StoreError(f"store {url!r} is of an unknown kind; {suggest(scheme + '://', known)}, as in sqlite:///PATH")
     module, _, name = _STORES[scheme].partition(":")
-    return cast(Store, getattr(import_module(module), name)(url, read_only=read_only))
+    return getattr(import_module(module), name)

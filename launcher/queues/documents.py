@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from launcher import canonical
+from launcher.errors import StoreError
 from launcher.queues.packing import unpack
 
 KEPT_SHAPES = 64
@@ -26,6 +27,11 @@ class Documents:
             if len(self._shapes) >= KEPT_SHAPES:
                 self._shapes.clear()
             found = db.execute(self._sql("select_shape"), {"id": row["shape"]}).fetchone()
+            if found is None:
+                raise StoreError(
+                    f"the document of an item cannot be read: its shape {row['shape']} is gone, because the item was "
+                    "deleted at this moment, or the store is damaged (launcher store check)"
+                )
             parts = (found["document"], found["changed"], found["gone"])
             shape = self._shapes[row["shape"]] = tuple(map(canonical.decode, parts))
         base, changed, gone = shape

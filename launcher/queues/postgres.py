@@ -4,6 +4,7 @@ knows about SQL lies in sql/postgres/, one statement a file, in a schema of its 
 from __future__ import annotations
 
 import random
+import shlex
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,19 +12,18 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from launcher.errors import StoreError
-from launcher.queues.sql import migrations
+from launcher.errors import StoreError, StoreFullError
+from launcher.queues.migration import PostgresSchema, Schema, migrate, plan
 from launcher.queues.sql_store import SqlStore
 from launcher.slots import ANY_ROOM, Room
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from launcher.item import Lease
 
 CONNECTIONS = 4
 CONNECT_SECONDS = 10.0
-MIGRATING = 0x6C61756E
-"""The advisory lock that one process has while it migrates."""
-
 LONGEST_PAUSE = 10.0
 """Seconds between two tries to listen again, after the server was lost."""
 
@@ -33,16 +33,15 @@ class PostgresStore(SqlStore):
 
     dialect = "postgres"
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
+    def __init__(self, url: str, *, read_only: bool = False, as_is: bool = False) -> None:
         super().__init__()
-        try:
-            import psycopg
-            from psycopg_pool import ConnectionPool
-        except ImportError as error:
-            raise StoreError(f"store {redacted(url)} needs psycopg; pip install 'launcher[postgres]'") from error
+        psycopg = _psycopg(url)
+        from psycopg_pool import ConnectionPool
+
         self.url = redacted(url)
         self._conninfo = url
         self._error = psycopg.Error
+        self._full_error = psycopg.errors.DiskFull
         self._wake: threading.Event | None = None
         self._news = threading.Event()
         self._listener: threading.Thread | None = None
@@ -52,9 +51,11 @@ class PostgresStore(SqlStore):
         self._pool = ConnectionPool(
             url, kwargs=options, min_size=1, max_size=CONNECTIONS, timeout=CONNECT_SECONDS, open=True,
         )  # fmt: skip
-        if not read_only:
-            self._migrate()
-        self._check()
+        try:
+            self._settle_version(read_only, as_is)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close all connections."""
@@ -91,6 +92,11 @@ class PostgresStore(SqlStore):
         try:
             with self._pool.connection() as db:
                 yield db
+        except self._full_error as error:
+            raise StoreFullError(
+                f"store {self.url}: the server's disk is full ({_first_line(error)}), nothing was written; free space "
+                "there, or name another --store"
+            ) from error
         except self._error as error:
             raise StoreError(f"store {self.url}: {_first_line(error)}") from error
 
@@ -163,39 +169,62 @@ class PostgresStore(SqlStore):
         if self._wake:
             self._wake.set()
 
-    # -- migration ------------------------------------------------------------------------------------------------
+    # -- upkeep ---------------------------------------------------------------------------------------------------
 
-    def _version(self, db: Any) -> int:
-        if db.execute("SELECT to_regclass('launcher.version') AS there").fetchone()["there"] is None:
-            return 0
-        return int(db.execute("SELECT number FROM launcher.version").fetchone()["number"])
+    @classmethod
+    @contextmanager
+    def schema(cls, url: str, *, read_only: bool = False) -> Iterator[Schema]:
+        """The tables of the store that a URL names, whatever their version; for `launcher store migrate`."""
+        psycopg = _psycopg(url)
+        try:
+            options = f"-c default_transaction_read_only={'on' if read_only else 'off'}"
+            with psycopg.connect(url, autocommit=True, row_factory=psycopg.rows.dict_row, options=options) as db:
+                yield PostgresSchema(db, redacted(url))
+        except psycopg.Error as error:
+            raise StoreError(f"store {redacted(url)}: {_first_line(error)}") from error
 
-    def _migrate(self) -> None:
-        scripts = migrations("postgres")
+    def version(self) -> tuple[int, int]:
+        """See `Store.version`."""
         with self._session() as db:
-            if self._version(db) >= len(scripts):
-                return
-            with db.transaction():
-                db.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATING,))
-                version = self._version(db)
-                db.execute("CREATE SCHEMA IF NOT EXISTS launcher")
-                db.execute("CREATE TABLE IF NOT EXISTS launcher.version (number INTEGER NOT NULL)")
-                for script in scripts[version:]:
-                    db.execute(script)
-                db.execute("DELETE FROM launcher.version")
-                db.execute("INSERT INTO launcher.version VALUES (%s)", (len(scripts),))
+            found = plan(PostgresSchema(db, self.url))
+        return found.before, found.after
 
-    def _check(self) -> None:
-        newest = len(migrations("postgres"))
+    def size(self) -> int:
+        """See `Store.size`: the tables with their indexes."""
         with self._session() as db:
-            version = self._version(db)
-        if version > newest:
+            return int(db.execute(self._sql("select_size")).fetchone()["size"])
+
+    def backup(self, file: Path) -> None:
+        """See `Store.backup`: PostgreSQL brings a program for it."""
+        raise StoreError(
+            "launcher backs up SQLite stores only; for this one: "
+            + shlex.join(["pg_dump", "--schema=launcher", "--format=custom", f"--file={file}", self.url])
+        )
+
+    def _settle_version(self, read_only: bool, as_is: bool) -> None:
+        """A new database gets its tables now. One with items in it stays as it is: agents of an older version may be
+        at work on it, so when it changes is for people to say."""
+        with self._session() as db:
+            schema = PostgresSchema(db, self.url)
+            if not (read_only or as_is or schema.version()):
+                migrate(schema)
+            todo = plan(schema)
+        if not todo.before:
+            raise StoreError(f"there is no store at {self.url} yet; launcher store migrate makes one")
+        if todo.scripts and not as_is:
             raise StoreError(
-                f"store {self.url} has version {version}, this launcher knows versions up to {newest}; upgrade "
-                "launcher, or name another store with --store"
+                f"store {self.url} has version {todo.before}, this launcher works with version {todo.after}; stop the "
+                "agents of older launchers, then: launcher store migrate"
             )
-        if version < newest:
-            raise StoreError(f"store {self.url} is not up to date; any command that writes brings it there")
+
+
+def _psycopg(url: str) -> Any:
+    try:
+        import psycopg
+        import psycopg_pool  # noqa: F401 - they come together
+    except ImportError as error:
+        raise StoreError(f"store {redacted(url)} needs psycopg; pip install 'launcher[postgres]'") from error
+    return psycopg
 
 
 def redacted(url: str) -> str:

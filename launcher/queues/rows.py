@@ -40,6 +40,8 @@ def where(which: ItemFilter) -> tuple[list[str], dict[str, Any]]:
         values["queue"] = which.queue
     if which.states is not None:
         values["states"] = canonical.encode(sorted(state.value for state in which.states))
+    if which.ended_before is not None:
+        values["ended_before"] = which.ended_before
     if which.points:
         values["points"] = canonical.encode(which.points)
     return [f"where_{name}" for name in values], values

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,6 +29,7 @@ from launcher.item import (
 from launcher.queues import rows, staging
 from launcher.queues.documents import Documents
 from launcher.queues.sql import statement
+from launcher.queues.upkeep import Upkeep
 from launcher.slots import ANY_ROOM, Room
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 PAGE = 1000
 
 
-class SqlStore:
+class SqlStore(Upkeep):
     """A store over a connection of its dialect; see `launcher.queues.Store` for its verbs.
 
     `_session` gives this thread a connection that commits each statement; `_writing` one inside a transaction.
@@ -46,8 +46,6 @@ class SqlStore:
 
     dialect: ClassVar[str]
     url: str
-    _session: Callable[[], AbstractContextManager[Any]]
-    _transaction: Callable[[Any], AbstractContextManager[Any]]
     _stage: Callable[[Any, str, Sequence[tuple[Any, ...]]], None]
 
     def __init__(self) -> None:

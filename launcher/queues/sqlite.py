@@ -4,7 +4,8 @@ The default store; everything it knows about SQL lies in sql/sqlite/, one statem
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from launcher.queues.sql_store import SqlStore
@@ -16,9 +17,20 @@ class SqliteStore(SqliteFile, SqlStore):
 
     dialect = "sqlite"
 
-    def __init__(self, url: str, *, read_only: bool = False) -> None:
+    def __init__(self, url: str, *, read_only: bool = False, as_is: bool = False) -> None:
         SqlStore.__init__(self)
-        SqliteFile.__init__(self, url, read_only=read_only)
+        SqliteFile.__init__(self, url, read_only=read_only, as_is=as_is)
+
+    def check(self) -> list[str]:
+        """See `Store.check`: what SQLite finds in its file comes first."""
+        with self._session() as db:
+            damage = [row[0] for row in db.execute("PRAGMA integrity_check") if row[0] != "ok"]
+            orphans = db.execute("PRAGMA foreign_key_check").fetchall()
+        told = [f"the file: {line}" for line in damage]
+        told += [
+            f"table {row['table']}, row {row['rowid']}: it refers to nothing in {row['parent']}" for row in orphans
+        ]
+        return [*told, *super().check()]
 
     def _stage(self, db: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
         db.execute("BEGIN")  # of the temporary tables alone: it locks nothing
@@ -26,3 +38,11 @@ class SqliteStore(SqliteFile, SqlStore):
             db.executemany(self._sql(f"stage_{table}"), rows)
         finally:
             db.execute("COMMIT")
+
+    @contextmanager
+    def _unchecked(self, db: sqlite3.Connection) -> Iterator[None]:
+        db.execute("PRAGMA foreign_keys = OFF")  # each check would read all items: no index serves it
+        try:
+            yield
+        finally:
+            db.execute("PRAGMA foreign_keys = ON")

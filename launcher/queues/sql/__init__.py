@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -20,8 +21,16 @@ def statement(dialect: str, verb: str, *conditions: str) -> str:
     return text.replace("{where}", " AND ".join(clauses) or "true")
 
 
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One migration: the name of its file, and its SQL."""
+
+    name: str
+    text: str
+
+
 @cache
-def migrations(dialect: str) -> tuple[str, ...]:
+def migrations(dialect: str) -> tuple[Script, ...]:
     """The scripts that lead from an empty store to the newest version, in order; the version is their number."""
     files = sorted((FOLDER / dialect / "migrations").glob("*.sql"))
-    return tuple(file.read_text(encoding="utf-8") for file in files)
+    return tuple(Script(file.name, file.read_text(encoding="utf-8")) for file in files)

@@ -1,0 +1,1 @@
+state IN ('finished', 'failed', 'cancelled') AND changed_at < %(ended_before)s
