@@ -10,6 +10,7 @@ from typing import Any
 
 from launcher.queues.sql_store import SqlStore
 from launcher.queues.sqlite_file import SqliteFile
+from launcher.queues.upkeep import SHOWN
 
 
 class SqliteStore(SqliteFile, SqlStore):
@@ -22,14 +23,13 @@ class SqliteStore(SqliteFile, SqlStore):
         SqliteFile.__init__(self, url, read_only=read_only, as_is=as_is)
 
     def check(self) -> list[str]:
-        """See `Store.check`: what SQLite finds in its file comes first."""
+        """See `Store.check`: what SQLite finds in its file comes first, and alone, for a damaged one cannot be read."""
         with self._session() as db:
-            damage = [row[0] for row in db.execute("PRAGMA integrity_check") if row[0] != "ok"]
-            orphans = db.execute("PRAGMA foreign_key_check").fetchall()
-        told = [f"the file: {line}" for line in damage]
-        told += [
-            f"table {row['table']}, row {row['rowid']}: it refers to nothing in {row['parent']}" for row in orphans
-        ]
+            found = [row[0] for row in db.execute(f"PRAGMA integrity_check({SHOWN})")]
+            orphans = db.execute("PRAGMA foreign_key_check").fetchmany(SHOWN) if found == ["ok"] else []
+        if found != ["ok"]:
+            return [f"the file: {line}" for line in found]
+        told = [f"table {row['table']}, row {row['rowid']}: it refers to nothing in {row['parent']}" for row in orphans]
         return [*told, *super().check()]
 
     def _stage(self, db: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -102,6 +102,8 @@ class SqliteFile:
         except sqlite3.Error as error:
             if is_full(error, self.path):
                 raise _full(self.path, error) from error
+            if _is_damaged(error):
+                raise _damaged(self.path, error) from error
             raise StoreError(f"store {self.url}: {error}") from error
 
     @contextmanager
@@ -156,8 +158,8 @@ def _told(path: Path) -> Iterator[None]:
             raise _full(path, error) from error
         raise StoreError(f"store file {path} cannot be used: {error}; check its folder and permissions") from error
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CORRUPT:
-            raise StoreError(f"store {path} is damaged: {error}; put a backup of it in its place") from error
+        if _is_damaged(error):
+            raise _damaged(path, error) from error
         raise StoreError(
             f"{path} is no launcher store: {error}; name another file with --store sqlite:///PATH"
         ) from error
@@ -170,6 +172,14 @@ def is_full(error: sqlite3.Error, path: Path) -> bool:
     if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
         return path.parent.is_dir() and shutil.disk_usage(path.parent).free < NO_ROOM
     return code == sqlite3.SQLITE_FULL
+
+
+def _is_damaged(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT
+
+
+def _damaged(path: Path, error: Exception) -> StoreError:
+    return StoreError(f"store {path} is damaged: {error}; put a backup of it in its place (launcher store check)")
 
 
 def _full(path: Path, error: Exception) -> StoreFullError:

@@ -10,6 +10,8 @@ from typing import Any
 from launcher import canonical
 
 SHOWN = 10
+"""Problems of one kind that are told."""
+
 BATCH = 1000
 """Rows deleted in one transaction, so that agents never wait long for it."""
 
