@@ -200,7 +200,9 @@ def test_links_are_never_followed(ours: Store, runs: Path, tmp_path: Path) -> No
     assert (precious / "thesis").read_text() == "years of work"
 
 
-@pytest.mark.parametrize("place", ["{tmp}/elsewhere/{id}/1", "{runs}/other/1", "{runs}/{id}/../{id}/1", "{runs}", "/", ""])
+@pytest.mark.parametrize(
+    "place", ["{tmp}/elsewhere/{id}/1", "{runs}/other/1", "{runs}/{id}/../{id}/1", "{runs}", "/", ""]
+)
 def test_a_folder_that_is_not_where_runs_lie_is_left_alone(
     ours: Store, runs: Path, tmp_path: Path, place: str, cli: Cli
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,11 @@ import click
 
 from launcher.cli.printing import amount, echo_json
 from launcher.cli.targets import agent_folder, folder_option, json_option, opened, store_option
-from launcher.errors import LaunchError, NotFoundError, suggest
+from launcher.errors import LaunchError, NotFoundError, StoreFullError, suggest
 from launcher.housekeeping import Collected, collect
 from launcher.item import ItemFilter
 from launcher.policy import seconds
+from launcher.queues import Store
 
 
 def _span(_: click.Context, __: click.Parameter, text: str) -> float:
@@ -47,7 +50,7 @@ def gc(
     launcher gc --older-than 7d --keep 10           the folders and logs
     launcher gc --older-than 1h --sweep s --items   the items of a sweep, too
     """
-    with opened(store) as target:
+    with _opened(store, items and not dry_run) as target:
         if sweep is not None and sweep not in (known := [each.name for each in target.sweeps()]):
             raise NotFoundError(f"no sweep named {sweep!r}; {suggest(sweep, known)}")
         runs = agent_folder(target, folder) / "runs"
@@ -59,6 +62,19 @@ def gc(
         _print(done, runs, items, dry_run)
     if done.failures:
         raise LaunchError(_some(done.failures))
+
+
+@contextmanager
+def _opened(url: str | None, writes: bool) -> Iterator[Store]:
+    """The store; on a full disk it can only be read, which is enough to make room there."""
+    with ExitStack() as stack:
+        try:
+            target = stack.enter_context(opened(url))
+        except StoreFullError:
+            if writes:
+                raise
+            target = stack.enter_context(opened(url, read_only=True))
+        yield target
 
 
 def _print(done: Collected, runs: Path, items: bool, dry_run: bool) -> None:

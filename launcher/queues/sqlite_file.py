@@ -20,6 +20,9 @@ BUSY_SECONDS = 60.0
 POLL_SECONDS = 0.02
 """How often an idle agent looks whether another process changed the file: 50 µs of work each time."""
 
+INDEX_BYTES = 1 << 15
+"""The least that SQLite's index of its write-ahead log takes."""
+
 NO_ROOM = 1 << 16
 """With fewer free bytes than this, SQLite's own files do not fit: errors that do not say why come from that."""
 
@@ -53,8 +56,7 @@ class SqliteFile:
 
     def size(self) -> int:
         """See `Store.size`: the file, and what SQLite keeps beside it."""
-        files = [Path(f"{self.path}{ending}") for ending in ("", "-wal", "-shm")]
-        return sum(file.stat().st_size for file in files if file.exists())
+        return sum(_bytes(Path(f"{self.path}{ending}")) for ending in ("", "-wal", "-shm"))
 
     def version(self) -> tuple[int, int]:
         """See `Store.version`."""
@@ -218,8 +220,8 @@ def _open(path: Path, read_only: bool) -> sqlite3.Connection:
     if read_only:
         if not path.exists():
             return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        # Without a write-ahead log nobody has the file open, and `immutable` keeps SQLite from making one.
-        mode = "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1"
+        # When nobody has the file open, `immutable` keeps SQLite from making files beside it.
+        mode = "mode=ro" if _in_use(path) else "immutable=1"
         db = sqlite3.connect(f"file:{path}?{mode}", uri=True, isolation_level=None, check_same_thread=False)
         _check_identity(db, path)
         return db
@@ -236,6 +238,17 @@ def _open(path: Path, read_only: bool) -> sqlite3.Connection:
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
     return db
+
+
+def _in_use(path: Path) -> bool:
+    """Whether somebody may have the file open: there is a log that was not taken in yet, or the index of one. (Where a
+    full disk kept SQLite from making these, they are empty, or the index is too short.)"""
+    log, index = (_bytes(Path(f"{path}{ending}")) for ending in ("-wal", "-shm"))
+    return log > 0 or index >= INDEX_BYTES
+
+
+def _bytes(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 def _enter_wal(db: sqlite3.Connection) -> None:

@@ -602,24 +602,24 @@ class StoreContract:
         assert set(ids(store.items(EVERYTHING))) == {made[state] for state in (PENDING, FAILED, *HELD)}
 
     def test_parts_of_documents_that_no_item_needs_are_freed(self, store: Store) -> None:
-        [gone] = store.push(None, [spec(1, secret="gone")]).ids
-        [kept] = store.push(None, [spec(2, secret="kept")]).ids
+        [gone] = store.push(None, [spec(1, own="gone")]).ids
+        [kept] = store.push(None, [spec(2, own="kept")]).ids
         assert store.free() == 0
         assert store.delete(one(gone)) == 1
         assert store.free() == 2, "its base and its shape"
         assert store.free() == 0
-        assert store.document(kept)["secret"] == "kept"
+        assert store.document(kept)["own"] == "kept"
         assert store.check() == []
 
     def test_freed_parts_are_never_taken_for_later_ones(self, store: Store, open_again: OpenAgain) -> None:
         reader = open_again()
-        ours = store.push(None, [spec(seed, secret=f"old {seed}") for seed in range(3)]).ids
-        assert [reader.document(each)["secret"] for each in ours] == ["old 0", "old 1", "old 2"]
+        ours = store.push(None, [spec(seed, own=f"old {seed}") for seed in range(3)]).ids
+        assert [reader.document(each)["own"] for each in ours] == ["old 0", "old 1", "old 2"]
         assert store.delete(EVERYTHING) == 3
         store.free()
         [later] = store.push(None, [spec(7, other="new")]).ids
         assert reader.document(later) == store.document(later)
-        assert "secret" not in reader.document(later)
+        assert "own" not in reader.document(later)
 
     def test_freeing_leaves_what_is_being_added_alone(self, store: Store, open_again: OpenAgain) -> None:
         other = open_again()
