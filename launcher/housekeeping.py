@@ -15,7 +15,7 @@ from launcher.item import Item, ItemFilter
 from launcher.paths import RunPaths
 from launcher.queues import Store
 
-BATCH = 500
+BATCH = 250
 """Items forgotten in one transaction, so that agents never wait long for it."""
 
 
