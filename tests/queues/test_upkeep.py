@@ -113,6 +113,13 @@ def test_a_store_that_is_not_there_is_told_and_not_made(cli: Cli, tmp_path: Path
     assert not (tmp_path / "none").exists()
 
 
+def test_an_empty_file_is_no_store_yet(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "store.db").touch()
+    told = cli("store", "info", "--store", f"sqlite:///{tmp_path}/store.db")
+    assert told.code == 1
+    assert f"there is no store in {tmp_path}/store.db yet" in told.err
+
+
 def test_an_empty_database_holds_no_store_yet(postgres: Postgres, cli: Cli) -> None:
     told = cli("store", "info", "--store", postgres.database())
     assert told.code == 1
