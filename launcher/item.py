@@ -222,12 +222,13 @@ class QueueInfo:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """`number` items of this queue and sweep are in this state."""
+    """`number` items of this queue and sweep are in this state, held because of `hold` if that is asked for."""
 
     queue: str
     sweep: str | None
     state: RunState
     number: int
+    hold: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +255,8 @@ class Receipt:
     """What a push did: `added` new items in `sweep`; `present` specs that the sweep had already; `retried` ones that it
     had too, but had failed, and that wait again.
 
-    `ids` holds the new items' IDs for small pushes (at most 100), so that a receipt stays small for any grid.
+    `ids` holds the new items' IDs for small pushes (at most 100), so that a receipt stays small for any grid;
+    `present_states` says in which states those are that were present.
     """
 
     sweep: str | None
@@ -262,3 +264,4 @@ class Receipt:
     present: int = 0
     ids: tuple[str, ...] = ()
     retried: int = 0
+    present_states: Mapping[RunState, int] = field(default_factory=dict)

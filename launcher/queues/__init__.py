@@ -131,6 +131,9 @@ class Store(Protocol):
     def counts(self) -> list[Count]:
         """How many items are in which state, by queue and sweep."""
 
+    def holds(self) -> list[Count]:
+        """How many waiting items may not be taken now, by queue, sweep and reason (see `Item.hold`)."""
+
     def sweeps(self) -> list[Sweep]:
         """All sweeps, oldest first."""
 

@@ -56,15 +56,14 @@ class SqlStore(Upkeep):
     def push(self, sweep: Sweep | None, specs: Iterable[LaunchSpec], *, again: bool = False) -> Receipt:
         """See `Store.push`. Rows are gathered in temporary tables first, so agents go on while a grid composes."""
         with self._session() as db:
-            staged = staging.gather(self._sql, db, self._stage, sweep, specs)
+            staging.gather(self._sql, db, self._stage, sweep, specs)
             with self._transaction(db):
                 if sweep:
                     db.execute(self._sql("insert_sweep"), asdict(sweep) | {"created_at": time.time()})
                 self._check_queues(db)
                 receipt = staging.copy(self._sql, db, sweep, keep_present=again or sweep is None, url=self.url)
                 self._notify(db)
-        present = staged - receipt.added - receipt.retried
-        return Receipt(receipt.sweep, receipt.added, present, receipt.ids, receipt.retried)
+        return receipt
 
     def _check_queues(self, db: Any) -> None:
         unknown = [row["queue"] for row in db.execute(self._sql("select_unknown_queues"))]
@@ -301,12 +300,16 @@ class SqlStore(Upkeep):
 
     def counts(self) -> list[Count]:
         """See `Store.counts`."""
-        with self._session() as db:
-            return self._counts(db)
+        return self._counts("count_items")
 
-    def _counts(self, db: Any) -> list[Count]:
-        found = db.execute(self._sql("count_items")).fetchall()
-        return [Count(row["queue"], row["sweep"], RunState(row["state"]), int(row["number"])) for row in found]
+    def holds(self) -> list[Count]:
+        """See `Store.holds`."""
+        return self._counts("count_holds")
+
+    def _counts(self, verb: str) -> list[Count]:
+        with self._session() as db:
+            found = [dict(row) for row in db.execute(self._sql(verb))]
+        return [Count(**row | {"state": RunState(row["state"]), "number": int(row["number"])}) for row in found]
 
     def sweeps(self) -> list[Sweep]:
         """See `Store.sweeps`."""

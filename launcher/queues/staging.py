@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher import canonical
 from launcher.errors import StoreError
-from launcher.item import Receipt
+from launcher.item import Receipt, RunState
 from launcher.policy import Retry, timeout
 from launcher.queues.packing import Packer
 from launcher.slots import Needs
@@ -37,8 +37,8 @@ def new_id() -> str:
     return "".join(ID_ALPHABET[byte % len(ID_ALPHABET)] for byte in os.urandom(ID_LENGTH))
 
 
-def gather(sql: Statements, db: Any, stage: Stage, sweep: Sweep | None, specs: Iterable[LaunchSpec]) -> int:
-    """Fill the temporary tables of this connection with the rows of `specs`; returns how many those are.
+def gather(sql: Statements, db: Any, stage: Stage, sweep: Sweep | None, specs: Iterable[LaunchSpec]) -> None:
+    """Fill the temporary tables of this connection with the rows of `specs`.
 
     `stage` puts rows into one of them: bases, shapes or items.
     """
@@ -48,12 +48,11 @@ def gather(sql: Statements, db: Any, stage: Stage, sweep: Sweep | None, specs: I
     packer = Packer()
     name = sweep.name if sweep else None
     batch: list[tuple[Any, ...]] = []
-    gathered = 0
     for spec in specs:
         batch.append(_row(packer, name, spec))
         if len(batch) == BATCH:
-            gathered += _flush(db, stage, packer, batch)
-    return gathered + _flush(db, stage, packer, batch)
+            _flush(db, stage, packer, batch)
+    _flush(db, stage, packer, batch)
 
 
 def _row(packer: Packer, sweep: str | None, spec: LaunchSpec) -> tuple[Any, ...]:
@@ -68,7 +67,7 @@ def _row(packer: Packer, sweep: str | None, spec: LaunchSpec) -> tuple[Any, ...]
     )  # fmt: skip
 
 
-def _flush(db: Any, stage: Stage, packer: Packer, batch: list[tuple[Any, ...]]) -> int:
+def _flush(db: Any, stage: Stage, packer: Packer, batch: list[tuple[Any, ...]]) -> None:
     bases, shapes = packer.take_new()
     stage(db, "bases", [(number, canonical.encode(document)) for number, document in bases])
     changed_and_gone = ((number, shape, canonical.encode(shape.changed)) for number, shape in shapes)
@@ -78,9 +77,7 @@ def _flush(db: Any, stage: Stage, packer: Packer, batch: list[tuple[Any, ...]]) 
         [(number, shape.base, text, canonical.encode(shape.gone)) for number, shape, text in changed_and_gone],
     )
     stage(db, "items", batch)
-    number = len(batch)
     batch.clear()
-    return number
 
 
 def copy(sql: Statements, db: Any, sweep: Sweep | None, *, keep_present: bool, url: str) -> Receipt:
@@ -90,10 +87,7 @@ def copy(sql: Statements, db: Any, sweep: Sweep | None, *, keep_present: bool, u
     Raises StoreError for a given run_id that is taken.
     """
     now = time.time()
-    retried = 0
-    if sweep and not keep_present:
-        retried = int(db.execute(sql("retry_present"), {"sweep": sweep.name, "now": now}).rowcount)
-        db.execute(sql("drop_present"))
+    retried, present = (0, {}) if keep_present or not sweep else _drop_present(sql, db, sweep.name, now)
     _settle_ids(sql, db, url)
     offsets = db.execute(sql("select_offsets")).fetchone()
     values = {"first_base": offsets["first_base"], "first_shape": offsets["first_shape"], "now": now}
@@ -101,7 +95,21 @@ def copy(sql: Statements, db: Any, sweep: Sweep | None, *, keep_present: bool, u
         db.execute(sql(verb), values)
     added = int(db.execute(sql("count_staged")).fetchone()["number"])
     shown = db.execute(sql("select_staged_ids")).fetchall() if added <= SHOWN_IDS else []
-    return Receipt(sweep.name if sweep else None, added, 0, tuple(row["id"] for row in shown), retried)
+    ids = tuple(row["id"] for row in shown)
+    return Receipt(sweep.name if sweep else None, added, sum(present.values()), ids, retried, present)
+
+
+def _drop_present(sql: Statements, db: Any, sweep: str, now: float) -> tuple[int, dict[RunState, int]]:
+    """Leave out what the sweep has already; returns how many failed items of it wait again, and the states of the
+    others."""
+    which = {"sweep": sweep, "now": now}
+    retried = int(db.execute(sql("retry_present"), which).rowcount)
+    present = {RunState(row["state"]): int(row["number"]) for row in db.execute(sql("count_present"), which)}
+    if present:
+        db.execute(sql("drop_present"))
+    if retried:
+        present[RunState.PENDING] -= retried
+    return retried, {state: present[state] for state in RunState if present.get(state)}
 
 
 def _settle_ids(sql: Statements, db: Any, url: str) -> None:

@@ -390,7 +390,7 @@ class StoreContract:
     def test_who_asks_under_which_run_id_and_how_urgently_makes_no_other_spec(self, store: Store) -> None:
         store.push(Sweep("s"), [spec(1, author="me", run_id="mine")])
         same = [spec(1), spec(1, author="you"), spec(1, run_id="yours"), spec(1, run_id="mine"), spec(1, priority=0)]
-        assert store.push(Sweep("s"), same) == Receipt("s", 0, 5, ())
+        assert store.push(Sweep("s"), same) == Receipt("s", 0, 5, (), 0, {PENDING: 5})
 
     def test_another_document_queue_or_sweep_makes_another_spec(self, store: Store) -> None:
         store.create_queue(QueueInfo("gpu", "slurm"))
@@ -411,7 +411,7 @@ class StoreContract:
     ) -> None:
         assert store.push(Sweep("s"), [spec(seed) for seed in range(4)]).added == 4
         assert open_again().push(Sweep("s"), [spec(seed) for seed in range(6)]) == Receipt(
-            "s", 2, 4, tuple(ids(store.items(EVERYTHING))[4:])
+            "s", 2, 4, tuple(ids(store.items(EVERYTHING))[4:]), 0, {PENDING: 4}
         )
         assert [sweep.name for sweep in store.sweeps()] == ["s"]
 
@@ -1172,6 +1172,27 @@ class StoreContract:
         assert store.cancel(ItemFilter(sweep="s"), "me") == (2, 1)
         assert {item.hold for item in store.items(EVERYTHING)} == {None}
 
+    def test_what_is_held_is_counted_by_reason(self, store: Store) -> None:
+        store.create_queue(QueueInfo("gpu", "slurm"))
+        backoff = {"on": ["failed"], "max_attempts": 9, "backoff": {"initial": NEVER_SECONDS}}
+        store.push(Sweep("s", stop_after_failures=1), [spec(seed) for seed in range(4)])
+        store.push(Sweep("t"), [spec(seed, "gpu", retry=backoff) for seed in range(3)])
+        store.push(None, [spec(1), spec(2, "gpu")])
+        assert store.holds() == []
+        [failing] = pop(store, limit=1)
+        [backing_off] = store.pop("a", ["gpu"], 1)
+        store.finish([(failing, Failed("run", "x", 1)), (backing_off, Failed("run", "x", 1))])
+        assert store.hold(ItemFilter(sweep="t", points=("seed=1",))) == 1
+        assert store.hold(ItemFilter(queue="default", sweep="s", points=("seed=3",))) == 1
+        assert store.hold(one(list(store.items(EVERYTHING))[-2].id)) == 1
+        assert Counter(store.holds()) == Counter([
+            Count("default", "s", PENDING, 2, "failures"), Count("default", "s", PENDING, 1, "paused"),
+            Count("gpu", "t", PENDING, 1, "backoff"), Count("gpu", "t", PENDING, 1, "paused"),
+            Count("default", None, PENDING, 1, "paused"),
+        ])  # fmt: skip
+        assert store.resume(EVERYTHING) == 5
+        assert store.holds() == [Count("gpu", "t", PENDING, 1, "backoff")]
+
     def test_a_sweep_stops_after_as_many_failures_as_it_allows(self, store: Store) -> None:
         store.push(Sweep("s", stop_after_failures=2), [spec(seed) for seed in range(6)])
         store.push(Sweep("t"), [spec(9)])
@@ -1219,7 +1240,30 @@ class StoreContract:
         store.push(Sweep("s"), [spec(1)], again=True)
         [lease] = pop(store)
         store.finish([(lease, Finished())])
-        assert store.push(Sweep("s"), [spec(1)]) == Receipt("s", 0, 1, (), 0)
+        assert store.push(Sweep("s"), [spec(1)]) == Receipt("s", 0, 1, (), 0, {FINISHED: 1})
+
+    def test_a_receipt_says_in_which_states_those_are_that_were_there(self, store: Store) -> None:
+        store.push(Sweep("s"), [spec(seed) for seed in range(7)])
+        failed, finished, other, cancelled, running, _ = leases = pop(store, limit=6)
+        start(store, *leases)
+        ends = [(failed, Failed("run", "x", 1)), (finished, Finished()), (other, Finished()), (cancelled, Cancelled())]
+        assert store.finish(ends) == [True] * 4
+        store.push(Sweep("t"), [spec(3), spec(8)])
+        receipt = store.push(Sweep("s"), [*(spec(seed) for seed in range(9)), spec(0)])
+        assert (receipt.added, receipt.retried) == (2, 1)
+        assert receipt.present == 7, "one of them comes twice, and it waits again"
+        assert receipt.present_states == {PENDING: 2, RUNNING: 2, FINISHED: 2, CANCELLED: 1}
+        assert store.push(Sweep("s"), [spec(8), spec(9)], again=True) == Receipt(
+            "s", 2, 0, tuple(ids(store.items(ItemFilter(sweep="s")))[-2:])
+        )
+        assert store.item(running.item.id).state is RUNNING
+
+    def test_of_several_items_with_one_spec_the_newest_that_has_not_failed_counts(self, store: Store) -> None:
+        for outcome in (Finished(), Cancelled(), Failed("run", "x", 1)):
+            store.push(Sweep("s"), [spec(1)], again=True)
+            [lease] = pop(store)
+            store.finish([(lease, outcome)])
+        assert store.push(Sweep("s"), [spec(1)]).present_states == {CANCELLED: 1}
 
     # -- agents that die ------------------------------------------------------------------------------------------
 
@@ -1390,6 +1434,33 @@ class StoreContract:
             ]
             which = ItemFilter(wanted, sweep, queue, allowed)
             assert ids(store.items(which)) == expected, which
+
+    def test_every_verb_changes_what_its_filter_selects_and_nothing_else(self, store: Store) -> None:
+        def grid(sweep: str) -> list[LaunchSpec]:
+            points = itertools.product(("svm", "mlp"), (1, 2))
+            return [replace(spec(seed, name=sweep + model), point=(f"model={model}", f"seed={seed}"))
+                    for model, seed in points]  # fmt: skip
+
+        for sweep in ("s", "t"):
+            store.push(Sweep(sweep), grid(sweep))
+        which = ItemFilter(sweep="s", queue="default", states=frozenset({PENDING, FAILED}), points=("model=svm",))
+        meant = [item.id for item in store.items(EVERYTHING) if item.sweep == "s" and item.point[0] == "model=svm"]
+        assert ids(store.items(which)) == meant
+        assert ids(store.items(replace(which, points=("seed=2", "model=svm")))) == meant[1:]
+        for points in (("model=sv",), ("seed=1", "seed=2"), ("model",), ("SEED=1",)):
+            assert ids(store.items(ItemFilter(points=points))) == []
+        assert store.hold(which) == 2
+        assert [item.id for item in store.items(EVERYTHING) if item.hold] == meant
+        assert store.resume(which) == 2
+        assert store.set_priority(which, 0) == 2
+        assert [item.id for item in store.items(EVERYTHING) if item.priority == 0] == meant
+        store.finish([(lease, Failed("run", "x", 1)) for lease in pop(store)])
+        assert store.retry(which, "me") == 2
+        assert ids(store.items(only(PENDING))) == meant
+        assert store.cancel(which, "me") == (2, 0)
+        assert ids(store.items(only(CANCELLED))) == meant
+        assert store.cancel(which, "me") == (0, 0), "its states are those that it was given"
+        assert store.retry(which, "me") == 0
 
     def test_a_walk_over_items_lets_its_store_write_while_others_write(
         self, store: Store, open_again: OpenAgain
