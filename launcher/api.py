@@ -205,20 +205,23 @@ class Queues:
         return closing(open_store(store_url(self.store)))
 
 
-def launch_sweep(
+def launch_sweep(  # noqa: PLR0913 - what a sweep is, by name
     name: str,
     specs: Iterable[Point | Mapping[str, Any]],
     *,
     metric: str | None = None,
     goal: str = "maximize",
     again: bool = False,
+    stop_after_failures: int | None = None,
     **shared: Any,
 ) -> Receipt:
     """Queue a sweep in one transaction, all or nothing: points of `compose_grid`, or launch_add's arguments by name.
 
     `shared` are launch_add's arguments for all of them: they win over a point's `launch` node, but not over arguments
-    by name. Specs that the sweep has already are left out unless `again`. `metric` and `goal` (maximize or minimize)
-    say how its results are ranked. Raises one LaunchError, with nothing queued, for all that is wrong, by cause.
+    by name; both may name `retry`, `timeout` and `fingerprint` too. Specs that the sweep has already are left out, and
+    wait again if they had failed, unless `again`. `metric` and `goal` (maximize or minimize) say how its results are
+    ranked; after `stop_after_failures` failed items the rest is held. Raises one LaunchError, with nothing queued, for
+    all that is wrong, by cause.
 
     >>> rates = ({"entry_point": ["python", "train.py", f"lr={lr}"]} for lr in (0.1, 0.01))
     >>> launch_sweep("rates", rates, uri=".", project="demo").added  # doctest: +SKIP
@@ -228,8 +231,11 @@ def launch_sweep(
         raise UsageError(f"sweep name {name!r} is none; expected a text")
     if goal not in GOALS:
         raise UsageError(f"goal {goal!r} is unknown; expected one of {', '.join(GOALS)}")
+    if stop_after_failures is not None and (type(stop_after_failures) is not int or stop_after_failures < 1):
+        raise UsageError(f"stop_after_failures is {stop_after_failures!r}, expected a whole number, at least 1")
     overlay = LaunchArguments.from_mapping({**shared, "sweep_id": name}, "launch_sweep")
     with closing(open_store(store_url())) as store:
         dispatcher = Dispatcher({queue.name: queue for queue in store.queues()}, keep=keeping(store))
         made = dispatcher.specs(specs, overlay, what="spec")
-        return store.push(Sweep(name, metric, goal), made, again=again)
+        sweep = Sweep(name, metric, goal, stop_after_failures=stop_after_failures)
+        return store.push(sweep, made, again=again)

@@ -20,7 +20,6 @@ from launcher.sources import DIRTY, Patch, pin, preserve
 from launcher.spec import (
     DEFAULT_PRIORITY,
     DEFAULT_QUEUE,
-    POLICIES,
     LaunchArguments,
     LaunchSpec,
     Source,
@@ -31,8 +30,6 @@ from launcher.template import expand_arguments
 from launcher.variables import laid_over, lay_arguments
 
 LAUNCH_NODE = "launch"
-CHANGES = ("dirty", "in_place")
-"""Words of a `launch` node about changes to the code, which belong to a spec's `git`."""
 
 
 def _user() -> str:
@@ -128,11 +125,11 @@ class Dispatcher:
     def _of_mapping(self, named: Mapping[str, Any], shared: LaunchArguments) -> LaunchSpec:
         if not isinstance(named, Mapping):
             raise SpecError([Problem("", f"{named!r} is neither a point nor launch_add's arguments by name")])
-        own = LaunchArguments.from_mapping(_with_policies(named), "the spec").given()
+        own = LaunchArguments.from_mapping(named, "the spec").given()
         common = {
             key: value for key, value in shared.given().items() if key not in SOURCES or not own.keys() & set(SOURCES)
         }
-        return self.spec(replace(LaunchArguments(), **{**common, **own}))
+        return self.spec(LaunchArguments(**_both(common, own)))
 
     def _of_point(self, point: Point, overlay: LaunchArguments) -> LaunchSpec:
         node = point.config.get(LAUNCH_NODE) or {}
@@ -141,12 +138,8 @@ class Dispatcher:
                 [Problem(LAUNCH_NODE, f"{node!r} is no mapping; expected launch_add's arguments by name, and args")]
             )
         named = {str(key): value for key, value in node.items() if key != "args" and value is not None}
-        arguments = LaunchArguments.from_mapping(_with_policies(named))
+        arguments = LaunchArguments.from_mapping(named)
         given = overlay.given()
-        if arguments.config and overlay.config:
-            given["config"] = laid_over(arguments.config, overlay.config)
-        if arguments.template_variables and overlay.template_variables:
-            given["template_variables"] = {**arguments.template_variables, **overlay.template_variables}
         if given.keys() & set(SOURCES) and arguments.given().keys() & set(SOURCES):
             arguments = replace(arguments, uri=None, job=None, docker_image=None)
         if not arguments.given().keys() & set(SOURCES) and "uri" not in given:
@@ -154,7 +147,7 @@ class Dispatcher:
         args = node.get("args")
         if args is not None and not (isinstance(args, list) and all(isinstance(entry, str) for entry in args)):
             raise SpecError([Problem("launch.args", f"{args!r} is no list of strings")])
-        return self.spec(replace(arguments, **given), point=point, args=args)
+        return self.spec(LaunchArguments(**_both(arguments.given(), given)), point=point, args=args)
 
     def _given(self, arguments: LaunchArguments) -> dict[str, Any]:
         """A copy of the arguments, which the document may keep: the caller's own objects are never changed."""
@@ -210,14 +203,14 @@ def keeping(store: Store) -> Callable[[Source, Patch | None], None]:
     return keep
 
 
-def _with_policies(named: Mapping[str, Any]) -> dict[str, Any]:
-    """launch_add's arguments by name, with retry, timeout, limits and fingerprint moved into `config`, and dirty and
-    in_place into its `git`: W&B's signature has room for them there."""
-    config = {name: named[name] for name in POLICIES if name in named}
-    if git := {name: named[name] for name in CHANGES if name in named}:
-        config["git"] = git
-    arguments = {name: value for name, value in named.items() if name not in (*POLICIES, *CHANGES)}
-    return arguments | ({"config": laid_over(named.get("config") or {}, config)} if config else {})
+def _both(given: Mapping[str, Any], winning: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of two places; where both have variables, or a config (policies, say), one is laid over the other."""
+    laid = {
+        name: laid_over(given[name], winning[name])
+        for name in ("template_variables", "config")
+        if isinstance(given.get(name), Mapping) and isinstance(winning.get(name), Mapping)
+    }
+    return {**given, **winning, **laid}
 
 
 def _raise(problems: list[Problem]) -> None:

@@ -13,6 +13,7 @@ from launcher.checks import policy_problems
 from launcher.errors import NotFoundError, Problem, UsageError, suggest
 from launcher.item import QueueInfo
 from launcher.queues import Store
+from launcher.spec import policies
 from launcher.variables import queue_problems
 
 DEFAULT_RESOURCE = "local-process"
@@ -98,7 +99,7 @@ def read_queues(path: Path) -> list[QueueInfo]:
         if not isinstance(entry, Mapping):
             problems.append(f"queue {number} is {entry!r}, expected a mapping with name, resource, …")
             continue
-        queue, found = queue_info({str(key): value for key, value in entry.items()})
+        queue, found = queue_info({str(key): value for key, value in entry.items()} | policies(entry))
         if queue:
             queues.append(queue)
         problems.extend(f"queue {number} ({entry.get('name')!r}): {problem}" for problem in found)

@@ -23,6 +23,9 @@ RESOURCE_ALIASES = {"local": "local-container"}
 POLICIES = ("retry", "timeout", "limits", "fingerprint")
 """Fields of a spec that say how its item is treated, not what runs."""
 
+CHANGES = ("dirty", "in_place")
+"""Words about uncommitted changes to the code, which belong to a spec's `git`."""
+
 VOLATILE = ("run_id", "author", "_resume_count", *POLICIES)
 """Fields of a spec that two runs of the same work may differ in; its fingerprint leaves them out, and the dotted paths
 that the spec's own `fingerprint.ignore` lists."""
@@ -42,6 +45,21 @@ def parse_priority(value: object) -> int:
             return int(text)
     expected = ", ".join(f"{number} ({name})" for name, number in PRIORITIES.items())
     raise UsageError(f"priority {value!r} is unknown; expected one of {expected}")
+
+
+def policies(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """The policies that a mapping names. YAML reads the key of `on: [failed]` as true; it is meant as it is written.
+
+    >>> policies({"name": "a", "retry": {True: ["failed"]}})
+    {'retry': {'on': ['failed']}}
+    """
+    found = {name: values[name] for name in POLICIES if values.get(name) is not None}
+    return {
+        name: {"on" if key is True else key: value for key, value in policy.items()}
+        if isinstance(policy, Mapping)
+        else policy
+        for name, policy in found.items()
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +98,28 @@ class LaunchArguments:
 
     @staticmethod
     def from_mapping(values: Mapping[str, Any], where: str = "launch") -> LaunchArguments:
-        """The arguments that a mapping (the `launch` node of a config) names; UsageError for unknown names."""
-        known = LaunchArguments.__slots__
+        """The arguments that a mapping (the `launch` node of a config) names; UsageError for unknown names.
+
+        It may name policies, `dirty` and `in_place` too: these go into `config`, where W&B's signature has room for
+        them.
+
+        >>> LaunchArguments.from_mapping({"uri": ".", "retry": {"max_attempts": 5}}).config
+        {'retry': {'max_attempts': 5}}
+        """
+        known = (*LaunchArguments.__slots__, *POLICIES, *CHANGES)
         unknown = [
             f"{where}.{key} is not an argument; {suggest(str(key), known)}" for key in values if key not in known
         ]
         if unknown:
             raise UsageError("\n".join(unknown))
-        return LaunchArguments(**values)
+        arguments = {name: value for name, value in values.items() if name not in (*POLICIES, *CHANGES)}
+        config = arguments.get("config") or {}
+        changes = {name: values[name] for name in CHANGES if values.get(name) is not None}
+        if isinstance(config, Mapping):
+            git = {"git": {**(config.get("git") or {}), **changes}} if changes else {}
+            if named := policies(config) | policies(values) | git:
+                arguments["config"] = {**config, **named}
+        return LaunchArguments(**arguments)
 
 
 @dataclass(frozen=True, slots=True)

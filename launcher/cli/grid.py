@@ -64,6 +64,7 @@ def grid_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--sweep", metavar="NAME", help="The sweep's name (default: the sweep file's, or a new one)."),
         click.option("--queue", "-q", metavar="QUEUE", help="The queue (default: the config's, or 'default')."),
         click.option("--priority", "-p", metavar="PRIORITY", help="critical, high, medium or low; or 0 to 3."),
+        click.option("--stop-after-failures", type=click.IntRange(1), metavar="K", help="Hold the rest then."),
         click.option("--set-var", "variables", multiple=True, metavar="NAME=VALUE", help="A variable of the queue."),
         click.option("--zip", "zips", multiple=True, metavar="KEY,KEY…", help="Keys whose values advance together."),
         click.option("--exclude", multiple=True, metavar="RULE", help="Drop points for which it holds: \"lr > 1\"."),
@@ -105,6 +106,7 @@ def wanted(
         import_resolvers(module, settings.root)
     name = sweep or file.name
     overlay = LaunchArguments(
+        config=file.policies or None,
         entry_point=entry_point,
         queue_name=queue or file.queue,
         sweep_id=name,
@@ -121,7 +123,9 @@ def wanted(
         verify=terms["verify"],
     )
     _confirm(len(grid), yes)
-    return Wanted(settings, grid, Sweep(name, file.metric, file.goal), overlay, _variables(terms["variables"]))
+    stop = terms["stop_after_failures"] or file.stop_after_failures
+    made = Sweep(name, file.metric, file.goal, stop_after_failures=stop)
+    return Wanted(settings, grid, made, overlay, _variables(terms["variables"]))
 
 
 def _changes(terms: dict[str, Any]) -> dict[str, Any]:

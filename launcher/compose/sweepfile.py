@@ -13,7 +13,7 @@ from launcher.compose.grid import Block, Selection
 from launcher.compose.rules import Rule
 from launcher.errors import UsageError, suggest
 from launcher.item import GOALS
-from launcher.spec import parse_priority
+from launcher.spec import POLICIES, parse_priority, policies
 
 ORDERS = ("grid", "shuffle")
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
@@ -33,6 +33,9 @@ class SweepFile:
     priority: int | None = None
     metric: str | None = None
     goal: str = "maximize"
+    stop_after_failures: int | None = None
+    policies: Mapping[str, Any] = field(default_factory=dict)
+    """retry, timeout and fingerprint, as launch specs have them; they are checked with these."""
 
 
 def read_sweep_file(path: Path) -> SweepFile:
@@ -69,6 +72,8 @@ def read_sweep_file(path: Path) -> SweepFile:
         priority=None if priority is None else parse_priority(priority),
         metric=metric.get("name"),
         goal=metric.get("goal", "maximize"),
+        stop_after_failures=content.get("stop_after_failures"),
+        policies=policies(content),
     )
 
 
@@ -142,6 +147,16 @@ def _order(name: str, value: Any) -> Iterator[str]:
         yield f"{name} is {value!r}, expected one of {', '.join(ORDERS)}"
 
 
+def _count(name: str, value: Any) -> Iterator[str]:
+    if type(value) is not int or value < 1:
+        yield f"{name} is {value!r}, expected a whole number, at least 1"
+
+
+def _mapping(name: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        yield f"{name} is {value!r}, expected a mapping"
+
+
 def _blocks(name: str, value: Any) -> Iterator[str]:
     if not isinstance(value, list) or not value or not all(isinstance(block, Mapping) for block in value):
         yield f"{name} is {value!r}, expected a list of mappings with the fields {', '.join(BLOCK_FIELDS)}"
@@ -173,7 +188,8 @@ BLOCK_FIELDS = {
 }  # fmt: skip
 FIELDS = {
     "name": _text, "config_dir": _text, "config_name": _text, "metric": _metric, "queue": _text, "priority": _priority,
-    **BLOCK_FIELDS, "blocks": _blocks, "sample": _sample, "order": _order,
+    **BLOCK_FIELDS, "blocks": _blocks, "sample": _sample, "order": _order, "stop_after_failures": _count,
+    **dict.fromkeys(POLICIES, _mapping),
 }  # fmt: skip
 """The fields of a sweep file and of its blocks, each with what finds its problems."""
 

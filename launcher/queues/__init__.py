@@ -157,6 +157,7 @@ class Store(Protocol):
 
     def patch(self, digest: str) -> bytes:
         """The content of a patch; NotFoundError where there is none."""
+
     def check(self) -> list[str]:
         """What is wrong with the store, a line each: counts that are not those of its items, items whose documents
         cannot be read, damage of its file; none when all is well."""

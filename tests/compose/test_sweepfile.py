@@ -70,6 +70,10 @@ def test_every_field_arrives_and_the_grid_follows_the_fixed_overrides(tmp_path: 
         order: shuffle
         queue: gpu
         priority: high
+        stop_after_failures: 4
+        retry: {max_attempts: 5}
+        timeout: {run: 2h}
+        fingerprint: {ignore: [name]}
         """,
     )
     assert read_sweep_file(path) == SweepFile(
@@ -94,6 +98,8 @@ def test_every_field_arrives_and_the_grid_follows_the_fixed_overrides(tmp_path: 
         priority=1,
         metric="accuracy",
         goal="minimize",
+        stop_after_failures=4,
+        policies={"retry": {"max_attempts": 5}, "timeout": {"run": "2h"}, "fingerprint": {"ignore": ["name"]}},
     )  # fmt: skip
 
 
@@ -203,6 +209,11 @@ def test_a_sweep_file_spans_the_grid_that_it_shows(tmp_path: Path) -> None:
         ("sample: {n: 0}\n", f"sample is {{'n': 0}}, {SAMPLE}"),
         ("sample: 5\n", f"sample is 5, {SAMPLE}"),
         ("sample: {n: 5, seed: x}\n", f"sample is {{'n': 5, 'seed': 'x'}}, {SAMPLE}"),
+        ("stop_after_failures: 0\n", "stop_after_failures is 0, expected a whole number, at least 1"),
+        ("stop_after_failures: true\n", "stop_after_failures is True, expected a whole number, at least 1"),
+        ("retry: 3\n", "retry is 3, expected a mapping"),
+        ("timeout: 2h\n", "timeout is '2h', expected a mapping"),
+        ("fingerprint: [a]\n", "fingerprint is ['a'], expected a mapping"),
         ("order: random\n", "order is 'random', expected one of grid, shuffle"),
         ("blocks: []\n", f"blocks is [], expected a list of mappings with the fields {', '.join(BLOCK_FIELDS)}"),
         (
@@ -230,7 +241,8 @@ def test_a_file_without_fields_is_told(tmp_path: Path, text: str, kind: str) -> 
         read_sweep_file(path)
     assert str(error.value) == (
         f"sweep file {path} holds {kind}, expected fields: name, config_dir, config_name, metric, queue, priority, "
-        "overrides, grid, zip, exclude, require, repeat, blocks, sample, order"
+        "overrides, grid, zip, exclude, require, repeat, blocks, sample, order, "
+        "stop_after_failures, retry, timeout, fingerprint"
     )
 
 
