@@ -18,10 +18,12 @@ COMMANDS = {
     "cancel": "change",
     "gc": "gc",
     "logs": "logs",
+    "pause": "change",
     "plan": "add",
     "priority": "change",
     "queue": "queue",
     "results": "results",
+    "resume": "change",
     "retry": "change",
     "show": "show",
     "status": "status",
@@ -65,7 +67,8 @@ def cli() -> None:
     launcher plan -m model=svm,mlp seed=range(3)    what would run
     launcher add  -m model=svm,mlp seed=range(3)    queue it
     launcher agent --max-jobs 2                     run it
-    launcher status, results, logs, cancel, retry   follow it
+    launcher status, results, logs                  follow it
+    launcher pause, resume, cancel, retry, priority steer it
     """
 
 

@@ -13,10 +13,11 @@ from typing import Any
 import click
 
 from launcher.cli.grid import HydraCommand, Wanted, grid_options, wanted
-from launcher.cli.printing import code, echo_json, on_terminal
+from launcher.cli.printing import code, echo_json, on_terminal, plain
 from launcher.cli.targets import opened
 from launcher.compose import Grid
 from launcher.dispatcher import Dispatcher, keeping
+from launcher.item import Receipt
 from launcher.spec import PRIORITY_NAMES, LaunchSpec
 
 STEP = 100
@@ -91,12 +92,23 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
         receipt = target.push(asked.sweep, dispatcher.specs(asked.grid, asked.overlay, step), again=again)
     _print_removed(asked.grid)
     if as_json:
-        echo_json({"sweep": receipt.sweep, "added": receipt.added, "present": receipt.present, "ids": receipt.ids})
+        states = {state.value: number for state, number in receipt.present_states.items()}
+        echo_json(plain(receipt) | {"present_states": states})
         return
-    there = f"; {receipt.present:,} are there already (--again adds them once more)" if receipt.present else ""
-    click.echo(f"sweep {receipt.sweep}: {receipt.added:,} added{there}")
+    click.echo(f"sweep {receipt.sweep}: {receipt.added:,} added{_skipped(receipt)}")
     _print_code(dispatcher)
     click.echo(f"run: launcher agent   follow: launcher status {receipt.sweep}   stop: launcher cancel {receipt.sweep}")
+
+
+def _skipped(receipt: Receipt) -> str:
+    """What was not added, and why."""
+    parts = []
+    if receipt.present:
+        states = ", ".join(f"{number:,} {state.value}" for state, number in receipt.present_states.items())
+        parts.append(f"; {receipt.present:,} {'are' if receipt.present > 1 else 'is'} there already: {states}")
+    if receipt.retried:
+        parts.append(f"; {receipt.retried:,} had failed and {'wait' if receipt.retried > 1 else 'waits'} again")
+    return "".join(parts) + (" (--again adds them once more)" if parts else "")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from launcher.errors import UsageError
 from launcher.item import Sweep
 from launcher.settings import Settings, load_settings
 from launcher.sources import DIRTY
-from launcher.spec import LaunchArguments, parse_priority
+from launcher.spec import CHANGES, LaunchArguments, parse_priority
 
 ASK_ABOVE = 10_000
 
@@ -106,12 +106,11 @@ def wanted(
         import_resolvers(module, settings.root)
     name = sweep or file.name
     overlay = LaunchArguments(
-        config=file.policies or None,
         entry_point=entry_point,
         queue_name=queue or file.queue,
         sweep_id=name,
         priority=parse_priority(priority) if priority is not None else file.priority,
-        config={"git": changes} if (changes := _changes(terms)) else None,
+        config={**file.policies, **_changes(terms)} or None,
     )
     grid = Grid.of_blocks(
         Repository(folder),
@@ -129,9 +128,9 @@ def wanted(
 
 
 def _changes(terms: dict[str, Any]) -> dict[str, Any]:
-    """What shall become of uncommitted changes, where the options say."""
-    given = {"dirty": terms["dirty"], "in_place": terms["in_place"]}
-    return {name: value for name, value in given.items() if value}
+    """What shall become of uncommitted changes, where the options say: a part of launch_add's `config`."""
+    given = {name: terms[name] for name in CHANGES if terms[name]}
+    return {"git": given} if given else {}
 
 
 def _variables(given: Sequence[str]) -> dict[str, str]:

@@ -129,6 +129,14 @@ def moment(at: float | None) -> str:
     return "" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
+def state_words(item: Item) -> str:
+    """An item's state and, where it waits, what for: pending (paused)."""
+    if item.hold is None:
+        return item.state.value
+    until = f" until {moment(item.not_before)}" if item.not_before is not None else ""
+    return f"{item.state.value} ({item.hold}{until})"
+
+
 def label(item: Item) -> str:
     """What tells an item from its siblings: its point, else its name."""
     return " ".join(item.point) or item.name or ""

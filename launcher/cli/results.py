@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
 
 from launcher.cli.printing import duration, echo_json, echo_table
-from launcher.cli.targets import json_option, opened, store_option
-from launcher.errors import NotFoundError, UsageError, suggest
+from launcher.cli.targets import filter_options, json_option, opened, selected, store_option
+from launcher.errors import UsageError, suggest
 from launcher.item import Item, ItemFilter, RunState, Sweep
 
 GOALS = ("maximize", "minimize")
@@ -32,16 +32,18 @@ class Results:
 @click.option("--metric", metavar="NAME", help="Rank by this metric (default: the sweep's own, or the first reported).")
 @click.option("--goal", type=click.Choice(GOALS), help="Which end is best (default: the sweep's own, or maximize).")
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@filter_options
 @store_option
 @json_option
-def results(sweep: str, metric: str | None, goal: str | None, form: str, store: str | None, as_json: bool) -> None:
+def results(
+    sweep: str, which: ItemFilter, metric: str | None, goal: str | None, form: str, store: str | None, as_json: bool
+) -> None:
     """Print a table of results, best first; runs that did not finish stand below, never hidden."""
     with opened(store) as target:
-        sweeps = {known.name: known for known in target.sweeps()}
-        if sweep not in sweeps:
-            raise NotFoundError(f"no sweep named {sweep!r}; {suggest(sweep, sweeps)}")
-        items = list(target.items(ItemFilter(sweep=sweep)))
-    table = tabulate(items, sweeps[sweep], metric, goal)
+        [within] = selected(target, (), replace(which, sweep=sweep))
+        items = list(target.items(within))
+        ranked = next(known for known in target.sweeps() if known.name == sweep)
+    table = tabulate(items, ranked, metric, goal)
     if as_json or form == "json":
         echo_json([_record(item, table) for item in table.items])
     elif form == "csv":

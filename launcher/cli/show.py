@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from launcher.cli.printing import code, duration, echo_json, moment, plain, shown
+from launcher.cli.printing import code, duration, echo_json, echo_table, moment, plain, shown, state_words
 from launcher.cli.targets import found_item, json_option, opened, store_option
-from launcher.item import Event, Item
+from launcher.item import Attempt, Event, Item
 from launcher.spec import PRIORITY_NAMES, LaunchSpec, Source
 
 
@@ -18,17 +18,20 @@ from launcher.spec import PRIORITY_NAMES, LaunchSpec, Source
 @store_option
 @json_option
 def show(item_id: str, store: str | None, as_json: bool) -> None:
-    """Print an item: its state and why, its command, code and config, and its story."""
+    """Print an item: its state and why, its command, code and config, its attempts, and its story."""
     with opened(store) as target:
         item = found_item(target, item_id)
         document = target.document(item.id)
         events = target.events(item.id)
+        attempts = _attempts(item, target.attempts(item.id), events)
     if as_json:
-        echo_json({**plain(item), "spec": document, "events": events})
+        echo_json({**plain(item), "spec": document, "attempts": attempts, "events": events})
         return
     for name, value in _facts(item, document):
         if value:
             click.echo(f"{name:<10} {value}")
+    if len(attempts) > 1:
+        _print_attempts(attempts)
     click.echo("story")
     for line in _story(item, events):
         click.echo(f"  {line}")
@@ -47,7 +50,7 @@ def _facts(item: Item, document: dict[str, Any]) -> list[tuple[str, str]]:
         ("item", item.id),
         (
             "state",
-            item.state.value + (f": {item.stage + ': ' if item.stage else ''}{item.reason}" if item.reason else ""),
+            state_words(item) + (f": {item.stage + ': ' if item.stage else ''}{item.reason}" if item.reason else ""),
         ),
         ("sweep", item.sweep or ""),
         ("queue", f"{item.queue}, priority {PRIORITY_NAMES[item.priority]}"),
@@ -62,6 +65,28 @@ def _facts(item: Item, document: dict[str, Any]) -> list[tuple[str, str]]:
         ("agent", item.agent or ""),
         ("folder", item.run_dir or ""),
     ]
+
+
+def _attempts(item: Item, ended: list[Attempt], events: list[Event]) -> list[Attempt]:
+    """All starts of an item: those that it was put back or retried after, and the one that it tells of itself."""
+    if not item.attempt or item.attempt in {attempt.attempt for attempt in ended}:
+        return ended
+    own = [event.actor for event in events if event.attempt == item.attempt]
+    last = Attempt(
+        item.attempt, item.state, item.agent or (own[-1] if own else None), item.run_dir, item.started_at,
+        item.finished_at, item.exit_code, item.stage, item.reason,
+    )  # fmt: skip
+    return [*ended, last]
+
+
+def _print_attempts(attempts: list[Attempt]) -> None:
+    rows = []
+    for each in attempts:
+        both = each.started_at is not None and each.finished_at is not None
+        took = duration((each.finished_at or 0) - (each.started_at or 0)) if both else ""
+        rows.append((each.attempt, each.state.value, each.agent, took, each.exit_code, each.reason, each.run_dir))
+    columns = ["ATTEMPT", "STATE", "AGENT", "TOOK", "EXIT CODE", "REASON", "FOLDER"]
+    echo_table("", columns, rows, right=["ATTEMPT", "TOOK", "EXIT CODE"])
 
 
 def _story(item: Item, events: list[Event]) -> list[str]:

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import click
 
-from launcher.cli.printing import duration, echo_json, echo_table, label, plain
-from launcher.cli.targets import json_option, opened, selected, store_option
-from launcher.item import Count, Item, RunState
+from launcher.cli.printing import duration, echo_json, echo_table, label, plain, state_words
+from launcher.cli.targets import filter_options, json_option, opened, selected, store_option
+from launcher.item import Count, Item, ItemFilter, RunState
 from launcher.queues import Store
 
 STATES = [state.value for state in RunState]
+HOLDS = {"backoff": "backing off", "failures": "held after failures", "paused": "paused"}
 
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[SWEEP|ID]...")
+@filter_options
 @store_option
 @json_option
-def status(names: tuple[str, ...], store: str | None, as_json: bool) -> None:
-    """Print how many items are in which state, by queue and by sweep; for a SWEEP or ID, its items."""
+def status(names: tuple[str, ...], which: ItemFilter, store: str | None, as_json: bool) -> None:
+    """Print how many items are in which state, by queue and by sweep; for SWEEPs, IDs or conditions, the items.
+
+    \b
+    launcher status
+    launcher status digits --state failed,cancelled --where model=svm
+    """
     with opened(store) as target:
-        if names:
-            items = [item for which in selected(target, names) for item in target.items(which)]
+        if names or which != ItemFilter():
+            items = [item for each in selected(target, names, which) for item in target.items(each)]
             if as_json:
                 echo_json(items)
             else:
@@ -37,33 +44,45 @@ def status(names: tuple[str, ...], store: str | None, as_json: bool) -> None:
 
 def _print_items(items: list[Item]) -> None:
     rows = [
-        (item.id, item.state.value, item.attempt, duration(item.seconds), label(item), item.reason)
+        (item.id, state_words(item), item.attempt, duration(item.seconds), label(item), item.reason)
         for item in items
     ]  # fmt: skip
     echo_table("", ["ID", "STATE", "ATTEMPT", "TOOK", "POINT", "REASON"], rows, right=["ATTEMPT", "TOOK"])
     tally = Counter(item.state.value for item in items)
-    click.echo(", ".join(f"{tally[state]} {state}" for state in STATES if tally[state]))
+    held = Counter(item.hold for item in items if item.hold)
+    click.echo(", ".join(f"{tally[state]} {state}{_held(state, held)}" for state in STATES if tally[state]))
+
+
+def _held(state: str, held: Mapping[str, int]) -> str:
+    """How many of the waiting items are held, and why; nothing for other states."""
+    if state != RunState.PENDING.value or not held:
+        return ""
+    return f" ({', '.join(f'{number} {HOLDS[hold]}' for hold, number in sorted(held.items()))})"
 
 
 def _overview(store: Store) -> dict[str, object]:
-    counts = store.counts()
+    counts = [*store.counts(), *store.holds()]
     return {
         "store": store.url,
         "queues": [
-            {**plain(queue), "counts": _tally(c for c in counts if c.queue == queue.name)} for queue in store.queues()
+            {**plain(queue), **_tally(c for c in counts if c.queue == queue.name)} for queue in store.queues()
         ],
         "sweeps": [
-            {**plain(sweep), "counts": _tally(c for c in counts if c.sweep == sweep.name)} for sweep in store.sweeps()
+            {**plain(sweep), **_tally(c for c in counts if c.sweep == sweep.name)} for sweep in store.sweeps()
         ],
         "agents": plain(store.agents()),
-    }
+    }  # fmt: skip
 
 
-def _tally(counts: Iterable[Count]) -> dict[str, int]:
-    tally = dict.fromkeys(STATES, 0)
+def _tally(counts: Iterable[Count]) -> dict[str, dict[str, int]]:
+    """How many items are in each state, and how many of the waiting ones are held, by reason."""
+    tally, held = Counter(dict.fromkeys(STATES, 0)), Counter[str]()
     for count in counts:
-        tally[count.state.value] += count.number
-    return tally
+        if count.hold is None:
+            tally[count.state.value] += count.number
+        else:
+            held[count.hold] += count.number
+    return {"counts": dict(tally), "held": dict(held)}
 
 
 def _print_overview(store: Store) -> None:
@@ -76,6 +95,8 @@ def _print_overview(store: Store) -> None:
             heading = kind.removesuffix("s").upper()
             echo_table("", [heading, *headings], [_row(entry) for entry in entries], right=headings)
             click.echo()
+    if any(count.hold != "backoff" for count in store.holds()):
+        click.echo("what is paused or held waits until launcher resume\n")
     agents = store.agents()
     if agents:
         now = time.time()
@@ -89,7 +110,8 @@ def _print_overview(store: Store) -> None:
 
 
 def _row(entry: dict[str, object]) -> list[object]:
-    counts = entry["counts"]
+    counts, held = entry["counts"], entry["held"]
     assert isinstance(counts, dict)
+    assert isinstance(held, dict)
     paused = " (paused)" if entry.get("paused") else ""
-    return [f"{entry['name']}{paused}", *counts.values()]
+    return [f"{entry['name']}{paused}", *(f"{number}{_held(state, held)}" for state, number in counts.items())]

@@ -1,17 +1,19 @@
-"""What a command is about: its store, and the items and sweeps that its arguments name; and who gives it."""
+"""What a command is about: its store, and the items that its arguments and options select; and who gives it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
-from launcher.errors import NotFoundError, suggest
-from launcher.item import Item, ItemFilter
+from launcher.errors import NotFoundError, UsageError, suggest
+from launcher.item import Item, ItemFilter, RunState
 from launcher.queues import Store, open_store
 from launcher.settings import store_url
 
@@ -27,6 +29,44 @@ def store_option(function: Function) -> Function:
 def json_option(function: Function) -> Function:
     """`--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def filter_options(function: Function) -> Function:
+    """`--queue`, `--state` and `--where`; the command gets them as one filter, `which`."""
+    states = ", ".join(state.value for state in RunState)
+
+    @wraps(function)
+    def gathered(
+        *arguments: Any, queue: str | None, states: tuple[str, ...], where: tuple[str, ...], **more: Any
+    ) -> Any:
+        which = ItemFilter(queue=queue, states=_states(states), points=_points(where))
+        return function(*arguments, which=which, **more)
+
+    where = (
+        "Only points with this override, written as `launcher status` shows it: model=svm. Repeatable: all must hold."
+    )
+    command: Any = gathered
+    for option in (
+        click.option("--where", multiple=True, metavar="KEY=VALUE", help=where),
+        click.option("--state", "states", multiple=True, metavar="STATE,…", help=f"Only items in these: {states}."),
+        click.option("--queue", "-q", metavar="QUEUE", help="Only items of this queue."),
+    ):
+        command = option(command)
+    return cast(Function, command)
+
+
+def _states(given: tuple[str, ...]) -> frozenset[RunState] | None:
+    known = {state.value: state for state in RunState}
+    names = [name.strip() for text in given for name in text.split(",")]
+    if bad := [name for name in names if name not in known]:
+        raise UsageError(f"--state {bad[0]!r} is unknown; {suggest(bad[0], known)}")
+    return frozenset(known[name] for name in names) or None
+
+
+def _points(given: tuple[str, ...]) -> tuple[str, ...]:
+    if bad := [text for text in given if "=" not in text]:
+        raise UsageError(f"--where {bad[0]!r} has no value; expected KEY=VALUE, an override of the points")
+    return given
 
 
 @contextmanager
@@ -58,23 +98,42 @@ def agent_folder(store: Store, folder: Path | None) -> Path:
     return folder.absolute()
 
 
-def selected(store: Store, names: Sequence[str]) -> list[ItemFilter]:
-    """What arguments name: sweeps by name, else items by ID or by a unique beginning of one."""
+def selected(store: Store, names: Sequence[str], which: ItemFilter | None = None) -> list[ItemFilter]:
+    """What arguments name (sweeps by name, else items by ID or by a unique beginning of one), as far as `which` selects
+    it; `which` alone where they name nothing. NotFoundError for an unknown sweep, item or queue."""
+    which = which or ItemFilter()
     known = {sweep.name for sweep in store.sweeps()}
-    filters = []
-    for name in names:
-        if name in known:
-            filters.append(ItemFilter(sweep=name))
-        else:
-            try:
-                filters.append(ItemFilter(ids=(store.item(name).id,)))
-            except NotFoundError as error:
-                if "several" in str(error):
-                    raise
-                raise NotFoundError(
-                    f"{name!r} is neither a sweep nor an item's ID; sweeps: {suggest(name, known)}"
-                ) from error
-    return filters
+    _check(store, which, known)
+    if not names:
+        return [which]
+    sweeps = [name for name in dict.fromkeys(names) if name in known]
+    if sweeps and which.sweep:
+        raise UsageError(
+            f"sweep {sweeps[0]!r} and --sweep {which.sweep!r} both given; name the sweeps, or give --sweep"
+        )
+    filters = [replace(which, sweep=name) for name in sweeps]
+    items = tuple(dict.fromkeys(_item_id(store, name, known) for name in names if name not in known))
+    return [*filters, replace(which, ids=items)] if items else filters
+
+
+def _item_id(store: Store, name: str, sweeps: set[str]) -> str:
+    try:
+        return store.item(name).id
+    except NotFoundError as error:
+        if "several" in str(error):
+            raise
+        raise NotFoundError(f"{name!r} is neither a sweep nor an item's ID; sweeps: {suggest(name, sweeps)}") from error
+
+
+def _check(store: Store, which: ItemFilter, sweeps: set[str]) -> None:
+    if which.sweep is not None and which.sweep not in sweeps:
+        raise NotFoundError(f"no sweep named {which.sweep!r}; {suggest(which.sweep, sweeps)}")
+    if which.queue is not None:
+        queues = {queue.name for queue in store.queues()} | {
+            count.queue for count in store.counts()
+        }  # deleted ones too
+        if which.queue not in queues:
+            raise NotFoundError(f"no queue named {which.queue!r}; {suggest(which.queue, queues)}")
 
 
 def found_item(store: Store, name: str) -> Item:

@@ -78,7 +78,7 @@ def test_what_is_planned_is_what_is_added(cli: Cli) -> None:
 def test_adding_a_sweep_again_adds_what_is_missing(cli: Cli) -> None:
     cli("add", "--sweep", "s", "-m", "seed=1,2", "--", "true")
     again = cli("add", "--sweep", "s", "-m", "seed=1,2,3", "--", "true")
-    assert again.out.startswith("sweep s: 1 added; 2 are there already (--again adds them once more)\n")
+    assert again.out.startswith("sweep s: 1 added; 2 are there already: 2 pending (--again adds them once more)\n")
     forced = cli("add", "--again", "--sweep", "s", "-m", "seed=1,2,3", "--", "true")
     assert forced.out.startswith("sweep s: 3 added\n")
 
@@ -109,6 +109,18 @@ def test_results_are_ranked_and_failures_stay_in_sight(done: Cli) -> None:
     assert "no run reported a metric 'los'; did you mean 'loss'?" in done("results", "s", "--metric", "los").err
 
 
+def test_status_and_results_show_what_conditions_select(done: Cli) -> None:
+    states = [item["state"] for item in json.loads(done("status", "--state", "failed,pending", "--json").out)]
+    assert states == ["failed"]
+    assert [item["point"][-1] for item in json.loads(done("status", "s", "--where", "seed=1", "--json").out)] == [
+        "seed=1"
+    ]
+    assert done("status", "s", "--where", "seed=1", "--state", "failed").out.splitlines()[1:] == [""]
+    rows = json.loads(done("results", "s", "--state", "finished", "--where", "model=svm", "--json").out)
+    assert [row["loss"] for row in rows] == [0.1, 0]
+    assert json.loads(done("results", "s", "--queue", "default", "--where", "seed=5", "--json").out) == []
+
+
 def test_results_as_csv_and_json(done: Cli) -> None:
     rows = list(csv.DictReader(io.StringIO(done("results", "s", "--format", "csv").out)))
     records = json.loads(done("results", "s", "--format", "json").out)
@@ -123,6 +135,7 @@ def test_status_counts_queues_and_sweeps(done: Cli) -> None:
     assert lines[-1] == "no agent is running; start one: launcher agent"
     overview = json.loads(done("status", "--json").out)
     assert overview["sweeps"][0]["counts"]["finished"] == 2
+    assert overview["sweeps"][0]["held"] == {}
     assert done("status", "s").out.splitlines()[-1] == "2 finished, 1 failed"
 
 
