@@ -87,7 +87,6 @@ def test_ids_and_a_condition_select_those_for_which_it_holds(swept: Cli) -> None
     assert points(listed(swept, "--state", "cancelled")) == ["s model=mlp seed=1"]
 
 
-@pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize(
     ("conditions", "code", "told"),
     [
@@ -107,13 +106,12 @@ def test_ids_and_a_condition_select_those_for_which_it_holds(swept: Cli) -> None
         (["nothing", "--state", "failed"], 1, "'nothing' is neither a sweep nor an item's ID"),
     ],
 )
-def test_a_selection_that_is_none_changes_nothing(
-    swept: Cli, verb: str, conditions: list[str], code: int, told: str
-) -> None:
+def test_a_selection_that_is_none_changes_nothing(swept: Cli, conditions: list[str], code: int, told: str) -> None:
     before = everything(swept)
-    result = swept(verb, *conditions, *(["high"] if verb == "priority" else []))
-    assert (result.code, result.out) == (code, "")
-    assert told in result.err
+    for verb in VERBS:
+        result = swept(verb, *conditions, *(["high"] if verb == "priority" else []))
+        assert (result.code, result.out) == (code, ""), verb
+        assert told in result.err
     assert everything(swept) == before
 
 
@@ -177,7 +175,7 @@ def test_pausing_leaves_what_runs(project: Project, cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("conditions", [["--all"], ["s"], ["--where", "seed=2"], ["s", "--state", "failed,pending"]])
+@pytest.mark.parametrize("conditions", [["--all"], ["s", "--where", "seed=2"]])
 def test_a_dry_run_says_what_would_change_and_writes_nothing(
     swept: Cli, project: Project, verb: str, conditions: list[str]
 ) -> None:
