@@ -1,8 +1,8 @@
 -- How many of the gathered specs the sweep has already, by state; of several items with one spec, the newest that has not
 -- failed counts.
 SELECT state, count(*) AS number FROM (
-    SELECT (
-        SELECT state FROM items WHERE items.sweep = %(sweep)s AND items.fingerprint = staged_items.fingerprint
-        ORDER BY state = 'failed', seq DESC LIMIT 1
-    ) AS state FROM staged_items
-) AS brought WHERE state IS NOT NULL GROUP BY state
+    SELECT DISTINCT ON (brought.seq) had.state
+    FROM staged_items AS brought
+    JOIN items AS had ON had.sweep = %(sweep)s AND had.fingerprint = brought.fingerprint
+    ORDER BY brought.seq, had.state = 'failed', had.seq DESC
+) AS newest GROUP BY state
