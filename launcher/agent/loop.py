@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import math
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from launcher.agent.host import describe, end_strays
 from launcher.agent.neighbours import Neighbours
 from launcher.agent.reports import Reports
 from launcher.agent.runs import AgentEvent, Prepared, Run, deadline, late
+from launcher.agent.troubles import Troubles
 from launcher.errors import LaunchError, RunnerError, StoreError
 from launcher.item import Cancelled, Failed, Lease, Lost, Outcome, Preempted
 from launcher.paths import RunPaths
@@ -29,8 +28,8 @@ from launcher.spec import Source
 SOON_SECONDS = 0.2
 """How often a run is looked at that is being stopped, so that its grace time is kept, or that was taken over."""
 
-LONGEST_PAUSE = 10.0
-"""Seconds between two tries while the store cannot be reached."""
+FULL_SECONDS = 1.0
+"""How often a disk that is full is looked at."""
 
 
 class Agent:
@@ -70,7 +69,7 @@ class Agent:
         self._wake = threading.Event()
         self._done = threading.Event()
         self._stops = 0
-        self._troubles = 0
+        self._troubles = Troubles(root, listen)
         self.info = describe(tuple(queues or ()), max_jobs, self._slots.total())
         self._reports = Reports(store, listen)
         self._neighbours = Neighbours(store, self.info, lease_seconds, listen)
@@ -83,7 +82,7 @@ class Agent:
         try:
             self._end_strays()
             while self._step():
-                self._store.wait(self._wake, self._idle_seconds())
+                pass
         finally:
             self._done.set()
             beating.join()
@@ -97,7 +96,7 @@ class Agent:
     # -- one step of the loop -------------------------------------------------------------------------------------
 
     def _step(self) -> bool:
-        """Everything there is to do now; False when the agent's work is done."""
+        """Everything there is to do now, then a rest until there may be more; False when the agent's work is done."""
         self._wake.clear()
         try:
             self._recover()
@@ -105,22 +104,24 @@ class Agent:
             self._collect()
             took = self._fill()
             waits = bool(self._runs) or took or (self._drain and self._store.next_due(self._queue_names()) is not None)
+            waits = waits or (self._troubles.disk_full and not self._stops)
+            more = waits or not (self._stops or self._drain)
+            if more:
+                self._store.wait(self._wake, self._idle_seconds())
         except StoreError as error:
-            self._tell("trouble", f"{error}; trying again")
-            self._troubles += 1
-            self._wake.wait(random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, 0.1 * 2**self._troubles))  # noqa: S311 - jitter
+            self._wake.wait(self._troubles.store_fails(error))
             return not (self._stops and not self._runs)
-        self._troubles = 0
-        return waits or not (self._stops or self._drain)
+        return more
 
     def _idle_seconds(self) -> float:
         """How long to wait for a sign, at most."""
         if any(run.stopping or run.adopted for run in self._runs.values()):
             return SOON_SECONDS
+        if self._troubles.disk_full:
+            return FULL_SECONDS
         until = [self._lease_seconds / 3, *(run.deadline - time.monotonic() for run in self._runs.values())]
         if len(self._runs) < self._max_jobs:
-            with suppress(StoreError):
-                until.append(self._store.next_due(self._queue_names()) or math.inf)
+            until.append(self._store.next_due(self._queue_names()) or math.inf)
         return max(min(until), 0.0)
 
     def _obey(self) -> None:
@@ -178,6 +179,8 @@ class Agent:
         """Leases for our free places and our room; one by one while the store gives them so."""
         leases: list[Lease] = []
         names = self._queue_names()
+        if not self._troubles.has_room():
+            return leases
         while not self._stops and (free := self._max_jobs - len(self._runs) - len(leases)) > 0:
             taken = self._store.pop(self.info.id, names, free, self._slots.room())
             for lease in taken:
@@ -204,7 +207,8 @@ class Agent:
         except StoreError as error:
             self._end(lease, Preempted(f"its code could not be read: {error}"))
         except (LaunchError, OSError) as error:
-            self._end(lease, Failed("prepare", str(error)))
+            full = self._troubles.is_full(error)
+            self._end(lease, Preempted("the disk is full") if full else Failed("prepare", str(error)))
         else:
             too_late = late(lease, taken)
             if not too_late:
@@ -243,7 +247,9 @@ class Agent:
             try:
                 self._store.heartbeat(self.info.id)
             except StoreError as error:
-                self._tell("trouble", f"heartbeat: {error}")
+                self._troubles.store_fails(error)
+            else:
+                self._troubles.store_works()
 
     def _recover(self) -> None:
         """Go on with the runs that agents of this machine left that died; what they had not started is put back."""
@@ -280,7 +286,10 @@ class Agent:
         for runner in self._runners.values():
             runner.close()
         self._checkouts.close()
-        self._store.leave(self.info.id)
+        try:
+            self._store.leave(self.info.id)
+        except StoreError as error:  # others notice that we are silent
+            self._troubles.store_fails(error)
 
     def _tell(self, kind: str, text: str, lease: Lease | None = None, outcome: Outcome | None = None) -> None:
         self._listen(AgentEvent(kind, text, lease, outcome))

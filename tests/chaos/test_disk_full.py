@@ -200,7 +200,6 @@ def endings(url: str) -> list[int]:
         store.close()
 
 
-@pytest.mark.xfail(strict=True, reason="the agent tells a full disk at each try, not once")
 def test_an_agent_whose_store_is_full_waits_and_goes_on(disk: Disk, url: str, project: Project) -> None:
     project.write("program.py", "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\n")
     project.run("add", "-m", "seed=range(3)", "--", "python", "program.py")
@@ -226,7 +225,6 @@ def test_an_agent_whose_store_is_full_waits_and_goes_on(disk: Disk, url: str, pr
     assert len(told) == 1, told
 
 
-@pytest.mark.xfail(strict=True, reason="the agent takes a full disk for a failure of the run")
 def test_an_agent_whose_run_folders_are_full_gives_back_and_waits(disk: Disk, project: Project) -> None:
     url = project.store_url
     project.run("add", "-m", "seed=range(3)", "--", "true")
