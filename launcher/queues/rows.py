@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -52,13 +53,28 @@ def key(lease: Lease) -> dict[str, str]:
     return {"id": lease.item.id, "token": lease.token}
 
 
+def rounds(values: Sequence[Mapping[str, Any]]) -> list[dict[str, int]]:
+    """The places of rows by their item's ID, in as many rounds as an item comes often.
+
+    >>> rounds([{"id": "a"}, {"id": "b"}, {"id": "a"}])
+    [{'a': 0, 'b': 1}, {'a': 2}]
+    """
+    found: list[dict[str, int]] = []
+    for place, row in enumerate(values):
+        free = next((places for places in found if row["id"] not in places), None)
+        if free is None:
+            found.append(free := {})
+        free[row["id"]] = place
+    return found
+
+
 def ending(lease: Lease, outcome: Outcome, now: float) -> dict[str, Any]:
-    """The values of finish_item for how the run of `lease` ended: the one place where outcomes become states.
+    """The values of finish_items for how the run of `lease` ended: the one place where outcomes become states.
 
     `again`: the item shall wait for another attempt, from `not_before` on; `grant`: attempts that this one gives back.
     """
     row: dict[str, Any] = dict.fromkeys(("exit_code", "stage", "reason", "result", "not_before"))
-    row |= {"again": False, "grant": 0, "now": now, "sweep": lease.item.sweep} | key(lease)
+    row |= {"again": False, "grant": 0, "sweep": lease.item.sweep} | key(lease)
     match outcome:
         case Finished(result):
             row |= {"state": RunState.FINISHED.value, "exit_code": 0, "result": result}

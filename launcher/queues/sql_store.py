@@ -122,28 +122,33 @@ class SqlStore(Upkeep):
 
     def ack(self, started: Iterable[tuple[Lease, Mapping[str, Any], str]]) -> list[bool]:
         """See `Store.ack`."""
-        now = time.time()
         return self._each(
-            "ack_item",
+            "ack_items",
             [
-                rows.key(lease) | {"handle": canonical.encode(handle), "run_dir": folder, "now": now}
+                rows.key(lease) | {"handle": canonical.encode(handle), "run_dir": folder}
                 for lease, handle, folder in started
             ],
+            time.time(),
         )
 
     def finish(self, ended: Iterable[tuple[Lease, Outcome]]) -> list[bool]:
         """See `Store.finish`."""
         now = time.time()
-        return self._each("finish_item", [rows.ending(lease, outcome, now) for lease, outcome in ended])
+        return self._each("finish_items", [rows.ending(lease, outcome, now) for lease, outcome in ended], now)
 
-    def _each(self, verb: str, values: Sequence[Mapping[str, Any]]) -> list[bool]:
+    def _each(self, verb: str, values: Sequence[Mapping[str, Any]], now: float) -> list[bool]:
         if not values:
             return []
         with self._session() as db, self._transaction(db):
-            return self._write(db, verb, values)
+            return self._write(db, verb, values, now)
 
-    def _write(self, db: Any, verb: str, values: Sequence[Mapping[str, Any]]) -> list[bool]:
-        done = [db.execute(self._sql(verb), row).rowcount == 1 for row in values]
+    def _write(self, db: Any, verb: str, values: Sequence[Mapping[str, Any]], now: float) -> list[bool]:
+        """One statement for all rows; a second one where an item comes twice, so that the first of them counts."""
+        done = [False] * len(values)
+        for places in rows.rounds(values):
+            texts = {"rows": canonical.encode([values[place] for place in places.values()]), "now": now}
+            for found in db.execute(self._sql(verb), texts).fetchall():
+                done[places[found["id"]]] = True
         written = [row for row, ours in zip(values, done, strict=True) if ours]
         self._hold_failing(db, [row for row in written if row.get("state") == RunState.FAILED.value])
         if any(row.get("again") for row in values):
@@ -188,8 +193,9 @@ class SqlStore(Upkeep):
             which = {"agent": agent, "state": state, "beats": beats}
             if not db.execute(self._sql("end_agent"), which).rowcount and beats is not None:
                 return 0
-            endings = [rows.ending(lease, Lost(reason), time.time()) for lease in self._held(db, agent)]
-            return sum(self._write(db, "finish_item", endings))
+            now = time.time()
+            endings = [rows.ending(lease, Lost(reason), now) for lease in self._held(db, agent)]
+            return sum(self._write(db, "finish_items", endings, now))
 
     def adopt(self, dead: str, agent: str) -> list[Lease]:
         """See `Store.adopt`."""
