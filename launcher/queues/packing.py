@@ -15,6 +15,10 @@ LARGEST = 64
 
 Path = tuple[str, ...]
 
+_MISSING = object()
+_PLAIN = frozenset({str, int, bool, float})
+"""Types whose values are the same JSON text exactly if they are equal, but for 0.0 and -0.0."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -134,20 +138,18 @@ def _compare(old: Mapping[str, Any], new: Mapping[str, Any], path: Path, changed
     """Append what leads from `old` to `new`; False as soon as that is more than `LARGEST` paths."""
     added = 0
     for key, value in new.items():
-        if key not in old:
+        before = old.get(key, _MISSING)
+        kind = type(value)
+        if before is value or (before == value and kind is type(before) and kind in _PLAIN and (value or kind is not float)):
+            continue
+        if kind is dict and type(before) is dict:
+            if not _compare(before, value, (*path, key), changed, gone):
+                return False
+        elif before is _MISSING or not _same(before, value):
+            added += before is _MISSING
             changed.append((*path, key))
-            added += 1
-        else:
-            before = old[key]
-            if before is value:
-                continue
-            if type(before) is dict and type(value) is dict:
-                if not _compare(before, value, (*path, key), changed, gone):
-                    return False
-            elif not _same(before, value):
-                changed.append((*path, key))
-        if len(changed) > LARGEST:
-            return False
+            if len(changed) > LARGEST:
+                return False
     if len(old) + added > len(new):  # else no key can have gone
         gone.extend((*path, key) for key in old if key not in new)
     return len(changed) + len(gone) <= LARGEST

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from launcher import canonical
@@ -26,15 +26,24 @@ BATCH = 500
 SHOWN_IDS = 100
 ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 ID_LENGTH = 8
+ALIKE = 2
+"""Characters with which the IDs of a batch begin alike: they lie on few pages of a large index then, not on one each."""
+
+_CHARACTERS = bytes(ID_ALPHABET[byte % len(ID_ALPHABET)].encode()[0] for byte in range(256))
 
 
-def new_id() -> str:
-    """A run ID as W&B makes them: 8 random characters.
+def new_ids() -> Iterator[str]:
+    """Run IDs as W&B makes them, 8 random characters, without end.
 
-    >>> len(new_id())
+    >>> len(next(new_ids()))
     8
     """
-    return "".join(ID_ALPHABET[byte % len(ID_ALPHABET)] for byte in os.urandom(ID_LENGTH))
+    own = ID_LENGTH - ALIKE
+    while True:
+        begin = os.urandom(ALIKE).translate(_CHARACTERS).decode()
+        characters = os.urandom(BATCH * own).translate(_CHARACTERS).decode()
+        for place in range(0, BATCH * own, own):
+            yield begin + characters[place : place + own]
 
 
 def gather(sql: Statements, db: Any, stage: Stage, sweep: Sweep | None, specs: Iterable[LaunchSpec]) -> None:
@@ -45,23 +54,23 @@ def gather(sql: Statements, db: Any, stage: Stage, sweep: Sweep | None, specs: I
     for table in ("items", "bases", "shapes"):
         db.execute(sql(f"stage_{table}_table"))
         db.execute(sql(f"clear_staged_{table}"))
-    packer = Packer()
+    packer, new = Packer(), new_ids()
     name = sweep.name if sweep else None
     batch: list[tuple[Any, ...]] = []
     for spec in specs:
-        batch.append(_row(packer, name, spec))
+        batch.append(_row(packer, new, name, spec))
         if len(batch) == BATCH:
             _flush(db, stage, packer, batch)
     _flush(db, stage, packer, batch)
 
 
-def _row(packer: Packer, sweep: str | None, spec: LaunchSpec) -> tuple[Any, ...]:
+def _row(packer: Packer, new: Iterator[str], sweep: str | None, spec: LaunchSpec) -> tuple[Any, ...]:
     document = spec.document
     shape, leaves = packer.pack(document)
     needs = Needs.of(document).row()
     given = document.get("run_id")
     return (
-        given or new_id(), bool(given), spec.queue_name, sweep, spec.priority, document.get("name"), shape,
+        given or next(new), bool(given), spec.queue_name, sweep, spec.priority, document.get("name"), shape,
         canonical.encode(leaves), canonical.encode(spec.point), spec.fingerprint(), Retry.of(document).max_attempts,
         timeout(document, "queue"), needs and canonical.encode(needs),
     )  # fmt: skip
@@ -119,4 +128,4 @@ def _settle_ids(sql: Statements, db: Any, url: str) -> None:
         if given:
             raise StoreError(f"run_id {', '.join(map(repr, given))} is taken in {url}; choose another, or leave it out")
         for row in taken:
-            db.execute(sql("rename_staged"), {"id": new_id(), "seq": row["seq"]})
+            db.execute(sql("rename_staged"), {"id": next(new_ids()), "seq": row["seq"]})

@@ -1,0 +1,111 @@
+"""What the stores cost beside other queues on the same server or disk, and beside the bare database. PostgreSQL runs with
+the durability that it has by default; without its programs those figures are left out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from launcher.item import Sweep
+from launcher.queues import open_store
+from tests.bench import peers
+from tests.bench.measure import Measured, folder, in_turn, pickup_from, specs
+from tests.services import Postgres, postgres_programs
+
+Fill = Callable[[str, int], None]
+
+
+@contextmanager
+def server() -> Iterator[Postgres | None]:
+    programs = postgres_programs()
+    started = Postgres(programs) if programs else None
+    try:
+        yield started
+    finally:
+        if started:
+            started.close()
+
+
+def queues() -> Iterator[Measured]:
+    """Pop and finish of no-op items by two processes, per second, beside PgQueuer, Procrastinate and Huey."""
+    with server() as postgres:
+        if postgres:
+            yield _beside("PgQueuer", postgres.database, peers.fill_pgqueuer, peers.pgqueuer, 5000)
+            yield _beside("Procrastinate", postgres.database, peers.fill_procrastinate, peers.procrastinate, 1000)
+    with folder() as place:
+        numbers = iter(range(1000))
+
+        def ours() -> str:
+            return f"sqlite:///{place}/ours-{next(numbers)}.db"
+
+        def theirs() -> str:
+            return f"{place}/theirs-{next(numbers)}.db"
+
+        yield _beside("Huey, SQLite", ours, peers.fill_huey, peers.huey, 1000, theirs)
+
+
+def _beside(
+    name: str, make: Callable[[], str], fill: Fill, worker: peers.Worker, count: int,
+    make_theirs: Callable[[], str] | None = None,
+) -> Measured:  # fmt: skip
+    """Our rate over 5,000 items, and the peer's over `count`, each round in a new database."""
+
+    def rate(make: Callable[[], str], fill: Fill, worker: peers.Worker, count: int) -> float:
+        url = make()
+        fill(url, count)
+        return peers.drain(worker, url) / count
+
+    ours_s, peer_s = in_turn(
+        lambda: rate(make, peers.fill_ours, peers.ours, 5000),
+        lambda: rate(make_theirs or make, fill, worker, count),
+        rounds=3,
+    )
+    figure = f"{1 / ours_s:,.0f}/s, {peer_s / ours_s:.1f}× its {1 / peer_s:,.0f}/s"
+    return Measured(f"pop + finish beside {name}", ours_s, peer_s, figure, "≥ 1×", ours_s <= peer_s)
+
+
+def push_postgres() -> Iterator[Measured]:
+    """A durable push of 20,000 specs of 1 kB against a bare COPY of the rows it made."""
+    count = 20_000
+    with server() as postgres:
+        if postgres is None:
+            return
+        ready = list(specs(count))
+
+        def ours() -> float:
+            store = open_store(postgres.database())
+            began = time.perf_counter()
+            store.push(Sweep("s"), ready)
+            taken = time.perf_counter() - began
+            store.close()
+            return taken
+
+        source = postgres.database()
+        store = open_store(source)
+        store.push(Sweep("s"), ready)
+        store.close()
+
+        def bare() -> float:
+            import psycopg
+
+            with psycopg.connect(source, options="-c search_path=launcher", autocommit=True) as db:
+                rows = db.execute("SELECT * FROM items").fetchall()
+                db.execute("DROP TABLE IF EXISTS bare")
+                db.execute("CREATE TABLE bare AS SELECT * FROM items WHERE false")
+                began = time.perf_counter()
+                with db.cursor().copy("COPY bare FROM STDIN") as copy:
+                    for row in rows:
+                        copy.write_row(row)
+                return time.perf_counter() - began
+
+        ours_s, peer_s = in_turn(ours, bare, rounds=3)
+    share = peer_s / ours_s
+    yield Measured("push, PostgreSQL", ours_s, peer_s, f"{share:.0%} of a bare COPY", "≥ 50 %", share >= 0.5)
+
+
+def pickup_postgres() -> Iterator[Measured]:
+    """As `pickup`, over PostgreSQL."""
+    with server() as postgres, folder() as place:
+        if postgres:
+            yield pickup_from(postgres.database(), place, "pickup, PostgreSQL, p95")
