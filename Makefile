@@ -17,6 +17,10 @@ $(VENV)/.test: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[examples,postgres,dev,wandb]'
 	@touch $@
 
+$(VENV)/.bench: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
 .PHONY: help run test check format bench chaos services clean
 
 help: ## List the targets
@@ -43,7 +47,7 @@ format: $(VENV)/.test ## Format the code, mend what can be mended by itself
 	ruff format .
 	ruff check --fix .
 
-bench: $(VENV)/.test ## Measure the budgets, as ratios against a peer in the same run
+bench: $(VENV)/.bench ## Measure the budgets, as ratios against a peer in the same run
 	$(BIN)/python -m tests.bench
 
 services: ## Install and start what the full suite needs (as root, from Debian packages)

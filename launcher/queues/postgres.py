@@ -8,8 +8,8 @@ import shlex
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from launcher.errors import StoreError, StoreFullError
@@ -104,6 +104,9 @@ class PostgresStore(SqlStore):
     def _transaction(self, db: Any) -> Iterator[None]:
         with db.transaction():
             yield
+
+    def _pipeline(self, db: Any) -> AbstractContextManager[Any]:
+        return cast("AbstractContextManager[Any]", db.pipeline())
 
     def _stage(self, db: Any, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from launcher import canonical
@@ -22,6 +22,7 @@ from launcher.item import (
 )
 from launcher.policy import Retry
 
+ITEM_COLUMNS = tuple(field.name for field in fields(Item))
 JSON_COLUMNS = ("resource_args", "variables", "links", "retry", "timeout")
 
 
@@ -111,11 +112,11 @@ def queue_of(row: Any) -> QueueInfo:
 
 
 def item_of(row: Any) -> Item:
-    """The item of a row of select_items (a mapping with `keys()`)."""
-    columns = set(row.keys()) - {"seq", "token", "shape", "leaves"}
-    values = {name: row[name] for name in columns}
+    """The item of a row that has its columns, and maybe others."""
+    values = {name: row[name] for name in ITEM_COLUMNS}
     for name in ("point", "handle", "result"):
-        values[name] = None if values[name] is None else canonical.decode(values[name])
+        if values[name] is not None:
+            values[name] = canonical.decode(values[name])
     values["point"] = tuple(values["point"])
     values["state"] = RunState(values["state"])
     values["stop_requested"] = bool(values["stop_requested"])

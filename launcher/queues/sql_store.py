@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -83,7 +84,7 @@ class SqlStore(Upkeep):
             look = db.execute(self._sql("has_waiting"), wanted).fetchone()
             if not (look["waiting"] or look["due"]):
                 return []
-            with self._transaction(db):
+            with self._pipeline(db), self._transaction(db):
                 if look["due"]:
                     self._hold_failing(db, db.execute(self._sql("expire_items"), wanted).fetchall())
                     db.execute(self._sql("end_backoff"), wanted)
@@ -91,10 +92,9 @@ class SqlStore(Upkeep):
                 db.execute(self._sql("revive_agent"), {"agent": agent})
                 verb = "pop_fitting" if look["sized"] else "pop_items"
                 values = wanted | {"agent": agent, "limit": limit} | (asdict(room) if look["sized"] else {})
-                popped = db.execute(self._sql(verb), values)
-                seqs = canonical.encode([row["seq"] for row in popped.fetchall()])
-                leased = db.execute(self._sql("select_leases", "where_seqs"), {"seqs": seqs}).fetchall()
-                return [self._lease(db, row) for row in leased]
+                popped = db.execute(self._sql(verb), values).fetchall()
+            popped.sort(key=lambda row: (row["priority"], row["seq"]))
+            return [self._lease(db, row) for row in popped]
 
     def _before_pop(self, db: Any, wanted: Mapping[str, Any], *, sized: bool) -> None:
         """What a dialect must do so that agents that pop at once respect limits together."""
@@ -139,7 +139,7 @@ class SqlStore(Upkeep):
     def _each(self, verb: str, values: Sequence[Mapping[str, Any]], now: float) -> list[bool]:
         if not values:
             return []
-        with self._session() as db, self._transaction(db):
+        with self._session() as db, self._pipeline(db), self._transaction(db):
             return self._write(db, verb, values, now)
 
     def _write(self, db: Any, verb: str, values: Sequence[Mapping[str, Any]], now: float) -> list[bool]:
@@ -380,6 +380,10 @@ class SqlStore(Upkeep):
 
     def _sql(self, verb: str, *conditions: str) -> str:
         return statement(self.dialect, verb, *conditions)
+
+    def _pipeline(self, db: Any) -> AbstractContextManager[Any]:
+        """Where the dialect can: send statements on without waiting for each one's answer, until one is fetched."""
+        return nullcontext()
 
     def _notify(self, db: Any) -> None:
         """Tell those who wait, at this transaction's commit, where the dialect does not tell them by itself."""

@@ -1,10 +1,11 @@
--- leased → running; found and locked as in finish_items.
+-- leased → running; looked up and locked as in finish_items.
 WITH begun AS MATERIALIZED (
-    SELECT items.seq, items.state AS was, told.* FROM jsonb_to_recordset(%(rows)s::jsonb) AS told (
-        id TEXT, token TEXT, handle TEXT, run_dir TEXT
-    )
-    JOIN items ON items.id = told.id AND items.token = told.token
-    ORDER BY items.id FOR NO KEY UPDATE OF items
+    SELECT ours.seq, ours.was, told.* FROM (
+        SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS row (id TEXT, token TEXT, handle TEXT, run_dir TEXT)
+        ORDER BY id COLLATE "C"
+    ) AS told CROSS JOIN LATERAL (
+        SELECT seq, items.state AS was FROM items WHERE items.id = told.id AND items.token = told.token FOR NO KEY UPDATE
+    ) AS ours
 )
 UPDATE items
 SET state = 'running', handle = begun.handle, run_dir = begun.run_dir, started_at = %(now)s, changed_at = %(now)s, reason = NULL

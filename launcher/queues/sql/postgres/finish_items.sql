@@ -1,13 +1,15 @@
 -- leased | running → what each outcome says. An item that shall be tried again is cancelled if that was asked for. The
--- items are found by their IDs and locked in the order of these, as by all who lock several that somebody holds, so that
--- none waits for the other for ever; what is read of them then stays until they are written.
+-- items are looked up one by one, by ID, whatever the planner knows of the table, and locked in the order of their IDs, as
+-- by all who lock several that somebody holds, so that none waits for the other for ever.
 WITH ended AS MATERIALIZED (
-    SELECT items.seq, items.state AS was, told.* FROM jsonb_to_recordset(%(rows)s::jsonb) AS told (
-        id TEXT, token TEXT, state TEXT, again BOOLEAN, not_before DOUBLE PRECISION, "grant" INTEGER, exit_code INTEGER,
-        stage TEXT, reason TEXT, result TEXT
-    )
-    JOIN items ON items.id = told.id AND items.token = told.token
-    ORDER BY items.id FOR NO KEY UPDATE OF items
+    SELECT ours.seq, ours.was, told.* FROM (
+        SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS row (
+            id TEXT, token TEXT, state TEXT, again BOOLEAN, not_before DOUBLE PRECISION, "grant" INTEGER,
+            exit_code INTEGER, stage TEXT, reason TEXT, result TEXT
+        ) ORDER BY id COLLATE "C"
+    ) AS told CROSS JOIN LATERAL (
+        SELECT seq, items.state AS was FROM items WHERE items.id = told.id AND items.token = told.token FOR NO KEY UPDATE
+    ) AS ours
 )
 UPDATE items
 SET state = CASE WHEN NOT ended.again THEN ended.state WHEN stop_requested THEN 'cancelled' ELSE 'pending' END,

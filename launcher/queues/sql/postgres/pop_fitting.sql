@@ -50,4 +50,4 @@ WHERE state = 'pending' AND hold IS NULL AND seq = (SELECT seq FROM firsts ORDER
         WHERE cpus <= %(free_cpus)s AND memory <= %(free_memory)s
             AND gpus <= CASE WHEN gpus < 1 THEN %(free_part)s ELSE %(free_gpus)s END
     ))
-RETURNING seq
+RETURNING *

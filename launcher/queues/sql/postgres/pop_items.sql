@@ -21,4 +21,4 @@ WHERE state = 'pending' AND hold IS NULL AND seq = ANY (ARRAY(
     ) AS waiting
     ORDER BY waiting.priority, waiting.seq LIMIT %(limit)s
 ))
-RETURNING seq
+RETURNING *

@@ -42,4 +42,4 @@ WHERE state = 'pending' AND hold IS NULL AND seq = (SELECT seq FROM firsts ORDER
         WHERE asked ->> 'cpus' <= :free_cpus AND asked ->> 'memory' <= :free_memory
             AND asked ->> 'gpus' <= CASE WHEN asked ->> 'gpus' < 1 THEN :free_part ELSE :free_gpus END
     ))
-RETURNING seq
+RETURNING *

@@ -19,4 +19,4 @@ WHERE state = 'pending' AND hold IS NULL AND seq IN (
     )
     ORDER BY waiting.priority, waiting.seq LIMIT :limit
 )
-RETURNING seq
+RETURNING *
