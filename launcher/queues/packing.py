@@ -140,7 +140,9 @@ def _compare(old: Mapping[str, Any], new: Mapping[str, Any], path: Path, changed
     for key, value in new.items():
         before = old.get(key, _MISSING)
         kind = type(value)
-        if before is value or (before == value and kind is type(before) and kind in _PLAIN and (value or kind is not float)):
+        if before is value or (
+            before == value and kind is type(before) and kind in _PLAIN and (value or kind is not float)
+        ):
             continue
         if kind is dict and type(before) is dict:
             if not _compare(before, value, (*path, key), changed, gone):

@@ -381,7 +381,7 @@ class SqlStore(Upkeep):
     def _sql(self, verb: str, *conditions: str) -> str:
         return statement(self.dialect, verb, *conditions)
 
-    def _pipeline(self, db: Any) -> AbstractContextManager[Any]:
+    def _pipeline(self, db: Any) -> AbstractContextManager[Any]:  # noqa: ARG002 - for the dialects
         """Where the dialect can: send statements on without waiting for each one's answer, until one is fetched."""
         return nullcontext()
 

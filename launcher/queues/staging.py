@@ -27,7 +27,7 @@ SHOWN_IDS = 100
 ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 ID_LENGTH = 8
 ALIKE = 2
-"""Characters with which the IDs of a batch begin alike: they lie on few pages of a large index then, not on one each."""
+"""With so many characters the IDs of a batch begin alike: they lie on few pages of a large index then, not on many."""
 
 _CHARACTERS = bytes(ID_ALPHABET[byte % len(ID_ALPHABET)].encode()[0] for byte in range(256))
 

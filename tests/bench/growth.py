@@ -43,7 +43,9 @@ def _grown(name: str, empty: Store, full: Store) -> Iterator[Measured]:
         full_s = statistics.median(pair[0][place] for pair in pairs)
         empty_s = statistics.median(pair[1][place] for pair in pairs)
         figure = f"{full_s * 1e6:.0f} µs, {full_s / empty_s:.2f}× {empty_s * 1e6:.0f} µs"
-        yield Measured(f"{verb}, 1,000,000 finished, {name}", full_s, empty_s, figure, "≤ 1.5×", full_s <= 1.5 * empty_s)
+        yield Measured(
+            f"{verb}, 1,000,000 finished, {name}", full_s, empty_s, figure, "≤ 1.5×", full_s <= 1.5 * empty_s
+        )
 
 
 def _round(store: Store, number: int) -> tuple[float, ...]:

@@ -1,5 +1,5 @@
-"""Workers that drain a queue of no-op jobs, ours and those of other queues, each used as its documentation says one runs
-it fast. `drain` times some of them over one queue, from the moment when all are ready to the last state written."""
+"""Workers that drain a queue of no-op jobs, ours and those of other queues, each used as its documentation says one
+runs it fast. `drain` times some of them over one queue, from when all are ready to the last state written."""
 
 from __future__ import annotations
 

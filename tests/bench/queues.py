@@ -1,5 +1,5 @@
-"""What the stores cost beside other queues on the same server or disk, and beside the bare database. PostgreSQL runs with
-the durability that it has by default; without its programs those figures are left out."""
+"""What the stores cost beside other queues on the same server or disk, and beside the bare database. PostgreSQL runs
+with the durability that it has by default; without its programs those figures are left out."""
 
 from __future__ import annotations
 

@@ -16,9 +16,8 @@ def add_finished(store: Any, count: int) -> None:
     store.push(Sweep(SWEEP), [LaunchSpec({"resource": "local-process"})])
     store.finish((lease, Finished()) for lease in store.pop("agent", ["default"], 1))
     postgres = store.dialect == "postgres"
-    numbers = f"generate_series(2, {count}) AS many" if postgres else (
-        f"(WITH RECURSIVE n (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM n WHERE n < {count}) SELECT n FROM n) AS many"
-    )  # fmt: skip
+    series = "(WITH RECURSIVE n (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM n WHERE n < {}) SELECT n FROM n) AS many"
+    numbers = ("generate_series(2, {}) AS many" if postgres else series).format(count)
     uuid = "replace(gen_random_uuid()::text, '-', '')" if postgres else "lower(hex(randomblob(16)))"
     drawn = {"id": f"substr({uuid}, 1, 12)", "fingerprint": uuid}
     with store._session() as db, store._transaction(db):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 
@@ -104,7 +104,7 @@ def walk(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 class Plans:
-    keys: dict[str, str]
+    keys: ClassVar[dict[str, str]]
 
     @pytest.mark.parametrize("statement_", HOT, ids=lambda entry: "-".join(entry.verb))
     def test_a_hot_statement_uses_its_index(self, filled_store: Any, statement_: Hot) -> None:
@@ -135,7 +135,7 @@ def filled_postgres(postgres: Postgres) -> Iterator[Any]:
 
 
 class TestSqlite(Plans):
-    keys = {
+    keys: ClassVar = {
         f"{KEY} seq": "INTEGER PRIMARY KEY", f"{KEY} id": "sqlite_autoindex_items_1",
         f"{KEY} agents": "sqlite_autoindex_agents_1",
     }  # fmt: skip
@@ -146,7 +146,7 @@ class TestSqlite(Plans):
 
 
 class TestPostgres(Plans):
-    keys = {f"{KEY} seq": "items_pkey", f"{KEY} id": "items_id_key", f"{KEY} agents": "agents_pkey"}
+    keys: ClassVar = {f"{KEY} seq": "items_pkey", f"{KEY} id": "items_id_key", f"{KEY} agents": "agents_pkey"}
 
     @pytest.fixture
     def filled_store(self, filled_postgres: Any) -> Any:
