@@ -32,7 +32,7 @@ def queues() -> Iterator[Measured]:
     with server() as postgres:
         if postgres:
             yield _beside("PgQueuer", postgres.database, peers.fill_pgqueuer, peers.pgqueuer, 5000)
-            yield _beside("Procrastinate", postgres.database, peers.fill_procrastinate, peers.procrastinate, 1000)
+            yield _beside("Procrastinate", postgres.database, peers.fill_procrastinate, peers.procrastinate, 300)
     with folder() as place:
         numbers = iter(range(1000))
 
