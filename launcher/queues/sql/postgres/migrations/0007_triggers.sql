@@ -1,4 +1,4 @@
--- Version 9: what follows from a change of items is found with one look at it, not with five.
+-- Version 7: what follows from a change of items is found with one look at it, not with five.
 
 CREATE OR REPLACE FUNCTION items_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
