@@ -1,0 +1,297 @@
+"""A small world to break: a store, agents, adders, and a program whose runs keep a ledger. When all is over, a `Verdict`
+says what was lost, doubled, stale or left behind; scenarios (`tests.chaos.scenarios`) play in it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from launcher.errors import StoreError
+from launcher.item import HELD, TERMINAL, AgentInfo, Event, Item, ItemFilter, RunState
+from launcher.queues import Store, open_store
+from tests.chaos import adder
+from tests.services import Postgres, postgres_programs
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PATIENCE_SECONDS = 300.0
+OPEN = (RunState.PENDING, *HELD)
+
+PROGRAM = """\
+# Each run tells the ledger of its beginning and its end, and whether another run of its item is there beside it.
+tell() { echo "$WANDB_RUN_ID $LAUNCHER_ATTEMPT $LAUNCHER_LEASE_TOKEN $1" >> "$CHAOS_LEDGER"; }
+mark=$CHAOS_PIDS/$WANDB_RUN_ID
+{ read -r pid < "$mark" && read -r _ _ state _ < "/proc/$pid/stat" && [ "$state" != Z ] && tell beside; } 2>/dev/null
+echo $$ > "$mark"
+tell start
+sleep "$CHAOS_SECONDS"
+echo "{\\"attempt\\": $LAUNCHER_ATTEMPT}" > "$LAUNCHER_RESULT" || exit 1
+tell end
+"""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a scenario did to its items. All but the last are to be 0.
+
+    `lost`: added and acknowledged, but not in the store, never ended, or not ended as their program did. `doubled`:
+    ended twice without a retry between, in the store twice, run twice with one lease, or run by two processes of one
+    machine at once. `stale`: with the result of an attempt that was not their last. `orphans`: processes left behind.
+    `recovery_seconds`: the longest time from a fault to the next progress of what it hit.
+    """
+
+    items: int
+    faults: int
+    lost: int
+    doubled: int
+    stale: int
+    orphans: int
+    recovery_seconds: float
+    lease_seconds: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is wrong, and the recovery took at most two leases."""
+        return not (self.lost or self.doubled or self.stale or self.orphans) and (
+            self.recovery_seconds <= 2 * self.lease_seconds
+        )
+
+
+@dataclass
+class World:
+    """One scenario's own folder, store and processes. `seconds`: how long each run takes. `long`: the long form."""
+
+    folder: Path
+    url: str
+    server: Postgres | None = None
+    long: bool = False
+    lease_seconds: float = 1.5
+    seconds: float = 0.05
+    acknowledged: dict[str, int] = field(default_factory=dict)
+    faults: int = 0
+    recoveries: list[float] = field(default_factory=list)
+    agents: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.code = self.folder / "code"
+        self.ledger = self.folder / "ledger"
+        self.root = self.folder / "agents"
+        for path in (self.code, self.root):
+            path.mkdir(parents=True)
+        (self.code / "program.sh").write_text(PROGRAM, encoding="utf-8")
+        self.ledger.touch()
+        self.store: Store = self.ask(lambda: open_store(self.url))
+
+    # -- who acts in it -------------------------------------------------------------------------------------------
+
+    def add(self, number: int, sweep: str = "items") -> None:
+        adder.add(self.store, str(self.code), sweep, number)
+        self.acknowledged[sweep] = number
+
+    def adder(self, sweep: str, *how: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "tests.chaos.adder", self.url, str(self.code), sweep, *how]
+        return subprocess.Popen(
+            command, cwd=REPOSITORY, text=True, env=self._environment(""), stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def agent(self, machine: str = "", *, jobs: int = 2, dies: str = "") -> subprocess.Popen[bytes]:
+        root = self.root / machine
+        command = [sys.executable, "-m", "tests.chaos.agent", self.url, str(root), str(self.lease_seconds), str(jobs)]
+        with (self.folder / f"agent-{len(self.agents)}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command, cwd=REPOSITORY, env=self._environment(machine) | {"CHAOS_DIES": dies}, stdout=log,
+                stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        self.agents.append(process)
+        return process
+
+    def _environment(self, machine: str) -> dict[str, str]:
+        pids = self.folder / f"pids{machine}"
+        pids.mkdir(exist_ok=True)
+        own = {
+            "CHAOS_FOLDER": str(self.folder), "CHAOS_LEDGER": str(self.ledger), "CHAOS_PIDS": str(pids),
+            "CHAOS_SECONDS": str(self.seconds), "CHAOS_MACHINE": machine,
+        }  # fmt: skip
+        return {**os.environ, **own}
+
+    # -- what can be seen -----------------------------------------------------------------------------------------
+
+    def ask(self, question: Callable[[], T]) -> T:
+        """The answer of a store that may be out of reach for a while."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return question()
+            except StoreError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
+    def wait(self, condition: Callable[[], T], what: str, seconds: float = PATIENCE_SECONDS) -> T:
+        deadline = time.monotonic() + seconds
+        while not (found := self.ask(condition)):
+            assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s, see {self.folder}"
+            time.sleep(0.01)
+        return found
+
+    def items(self, *states: RunState) -> list[Item]:
+        return self.ask(lambda: list(self.store.items(ItemFilter(states=frozenset(states) if states else None))))
+
+    def count(self, *states: RunState) -> int:
+        return sum(count.number for count in self.ask(self.store.counts) if count.state in states)
+
+    def info(self, agent: subprocess.Popen[bytes]) -> AgentInfo:
+        """The agent of a process, once it has registered."""
+        found = self.wait(
+            lambda: [info for info in self.store.agents() if info.pid == agent.pid], "the agent's registration"
+        )
+        return found[0]
+
+    def held_by(self, agent: str) -> list[Item]:
+        return [item for item in self.items(*HELD) if item.agent == agent]
+
+    def runs(self, *, by: AgentInfo | None = None) -> None:
+        """Wait until something runs, at this agent."""
+        self.wait(
+            lambda: [item for item in self.items(RunState.RUNNING) if not by or item.agent == by.id], "a running item"
+        )
+
+    @contextmanager
+    def recovering(self, what: str, condition: Callable[[], Any], since: float | None = None) -> Iterator[None]:
+        """Note how long it takes from `since` (default: the end of the block, where a fault happens) to `condition`."""
+        self.faults += 1
+        yield
+        began = time.monotonic() if since is None else since
+        self.wait(condition, what)
+        self.recoveries.append(time.monotonic() - began)
+
+    def moves_on(self) -> Callable[[], bool]:
+        """Whether more items have finished than now."""
+        before = self.count(RunState.FINISHED)
+        return lambda: self.count(RunState.FINISHED) > before or not self.count(*OPEN)
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    def finish(self) -> Verdict:
+        """Wait until every item has ended, let the agents go, and look at what is left."""
+        with suppress(AssertionError):  # what has not ended is lost
+            self.wait(lambda: not self.count(*OPEN), "the end of all items", PATIENCE_SECONDS if self.long else 60)
+        for agent in self.agents:
+            agent.send_signal(signal.SIGCONT)
+            agent.terminate()
+        for agent in self.agents:
+            with suppress(subprocess.TimeoutExpired):
+                agent.wait(60)
+        with suppress(AssertionError):
+            self.wait(lambda: not self.processes(), "the end of all processes", 10.0)
+        return self.verdict()
+
+    def verdict(self) -> Verdict:
+        items = self.items()
+        events = {item.id: self.ask(lambda item=item: self.store.events(item.id)) for item in items}
+        orphans = self.processes()
+        doubled = self._doubled(items, events)
+        lost = self._lost(items)
+        stale = [
+            f"{item.id}: attempt {item.attempt}, {item.result}" for item in items
+            if item.state is RunState.FINISHED and (item.result or {}).get("attempt") != item.attempt
+        ]  # fmt: skip
+        told = (("lost", lost), ("doubled", doubled), ("stale", stale), ("orphan", orphans))
+        self.notes += [f"{name}: {entry}" for name, entries in told for entry in entries]
+        return Verdict(
+            len(items), self.faults, len(lost), len(doubled), len(stale), len(orphans),
+            max(self.recoveries, default=0.0), self.lease_seconds,
+        )  # fmt: skip
+
+    def _lost(self, items: list[Item]) -> list[str]:
+        there = Counter(item.sweep for item in items)
+        missing = [
+            f"{sweep}: {there[sweep]} of {number} in the store"
+            for sweep, number in self.acknowledged.items() if there[sweep] < number
+        ]  # fmt: skip
+        return missing + [
+            f"{item.id} ({item.sweep}) is {item.state.value}: {item.stage}: {item.reason}" for item in items
+            if item.state is not RunState.FINISHED and not _cancelled(item)
+        ]  # fmt: skip
+
+    def _doubled(self, items: list[Item], events: dict[str, list[Event]]) -> list[str]:
+        points = Counter((item.sweep, item.point) for item in items)
+        twice = [f"{point} is there {number} times" for point, number in points.items() if number > 1]
+        twice += [f"{item} ended twice" for item, told in events.items() if _ends(told) > 1]
+        lines: dict[str, list[str]] = defaultdict(list)
+        for line in self.ledger.read_text(encoding="utf-8").splitlines():
+            item, attempt, token, what = line.split()
+            lines[token].append(what)
+            if what == "beside":
+                twice.append(f"{item}: attempt {attempt} ran beside another")
+        return twice + [
+            f"lease {token}: {told}" for token, told in lines.items() if told.count("start") > 1 or told.count("end") > 1
+        ]  # fmt: skip
+
+    def processes(self) -> list[str]:
+        """Whatever this world's agents and their runs left behind."""
+        mark = f"CHAOS_FOLDER={self.folder}".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(f"{entry.name} {(entry / 'cmdline').read_bytes().decode()!r}")
+        return found
+
+    def close(self) -> None:
+        """End what is still there, whatever happened."""
+        for process in self.processes():
+            with suppress(ProcessLookupError):
+                os.kill(int(process.split()[0]), signal.SIGKILL)
+        for agent in self.agents:
+            agent.wait()
+        self.store.close()
+
+
+def _cancelled(item: Item) -> bool:
+    return item.state is RunState.CANCELLED and (item.sweep or "").startswith("busy")
+
+
+def _ends(events: list[Event]) -> int:
+    """How often an item ended since it was last given back to its queue by a retry."""
+    ends = most = 0
+    for event in events:
+        if event.before in TERMINAL:
+            ends = 0
+        ends += event.after in TERMINAL
+        most = max(most, ends)
+    return most
+
+
+@contextmanager
+def world(kind: str, folder: Path, *, long: bool, settings: tuple[str, ...] = (), **options: Any) -> Iterator[World]:
+    """A world with a store of its own: an SQLite file, or a PostgreSQL server that writes durably."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if kind == "sqlite":
+        made = World(folder, f"sqlite:///{folder}/store/store.db", long=long, **options)
+        try:
+            yield made
+        finally:
+            made.close()
+        return
+    programs = postgres_programs()
+    assert programs, "PostgreSQL is not installed (make services)"
+    server = Postgres(programs, *settings)
+    made = World(folder, server.database(), server, long, **options)
+    try:
+        yield made
+    finally:
+        made.close()
+        server.close()
