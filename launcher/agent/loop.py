@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from launcher.agent.host import describe, end_strays
+from launcher.agent.host import describe, end_strays, unusable
 from launcher.agent.neighbours import Neighbours
 from launcher.agent.reports import Reports
 from launcher.agent.runs import AgentEvent, Run, deadline, late
@@ -30,7 +30,10 @@ SOON_SECONDS = 0.2
 """How often a run is looked at that is being stopped, so that its grace time is kept, or that was taken over."""
 
 LONGEST_PAUSE = 10.0
-"""Seconds between two tries while the store cannot be reached."""
+"""Seconds between two tries while the store cannot be reached, or no folder for a run can be made."""
+
+FILES = ("prepare", "submit", "result")
+"""The stages at which an agent's own files may be at fault, not the item."""
 
 
 class Agent:
@@ -70,6 +73,8 @@ class Agent:
         self._done = threading.Event()
         self._stops = 0
         self._troubles = 0
+        self._longest_pause = min(LONGEST_PAUSE, lease_seconds / 3)
+        self._resume_at = -math.inf
         self.info = describe(tuple(queues or ()), max_jobs, self._slots.total())
         self._reports = Reports(store, listen)
         self._neighbours = Neighbours(store, self.info, lease_seconds, listen)
@@ -103,11 +108,11 @@ class Agent:
             self._obey()
             self._collect()
             took = self._fill()
-            waits = bool(self._runs) or took or (self._drain and self._store.next_due(self._queue_names()) is not None)
+            waits = bool(self._runs) or took or self._paused() or (self._drain and self._store.next_due(self._queue_names()) is not None)
         except StoreError as error:
             self._tell("trouble", f"{error}; trying again")
             self._troubles += 1
-            self._wake.wait(random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, 0.1 * 2**self._troubles))  # noqa: S311 - jitter
+            self._wake.wait(random.uniform(0.5, 1.0) * min(self._longest_pause, 0.1 * 2**self._troubles))  # noqa: S311 - jitter
             return not (self._stops and not self._runs)
         self._troubles = 0
         return waits or not (self._stops or self._drain)
@@ -160,13 +165,15 @@ class Agent:
                     run = self._runs.pop(token)
                     self._slots.give_back(token)
                     if not run.abandoned:
-                        self._reports.ended(run.lease, run.final(outcome))
+                        self._end(run.lease, run.final(outcome))
         self._reports.send(self._runs)
 
     def _fill(self) -> bool:
         """Take as many items as there are free places, and start them; True if there were any."""
         leases = self._take()
         taken = time.monotonic()
+        if any(lease.item.attempt > 1 for lease in leases):
+            self._end_strays()  # an earlier attempt may go on here, of an agent that is stopped or was killed
         prepared = [run for lease in leases if (run := self._prepare(lease, taken))]
         for runner in self._runners.values():
             self._submit(runner, [(lease, request) for lease, request, of in prepared if of is runner])
@@ -177,7 +184,7 @@ class Agent:
         """Leases for our free places and our room; one by one while the store gives them so."""
         leases: list[Lease] = []
         names = self._queue_names()
-        while not self._stops and (free := self._max_jobs - len(self._runs) - len(leases)) > 0:
+        while not self._stops and not self._paused() and (free := self._max_jobs - len(self._runs) - len(leases)) > 0:
             taken = self._store.pop(self.info.id, names, free, self._slots.room())
             for lease in taken:
                 self._slots.take(lease.token, Needs.of(lease.document))
@@ -210,7 +217,14 @@ class Agent:
 
     def _end(self, lease: Lease, outcome: Outcome) -> None:
         self._slots.give_back(lease.token)
+        if isinstance(outcome, Failed) and outcome.stage in FILES and (why := unusable(self._root / "runs")):
+            outcome = Preempted(why)
+            self._resume_at = time.monotonic() + self._longest_pause
+            self._tell("trouble", f"{why}; nothing is taken for {self._longest_pause:g} s", lease)
         self._reports.ended(lease, outcome)
+
+    def _paused(self) -> bool:
+        return time.monotonic() < self._resume_at
 
     def _submit(self, runner: Runner, prepared: Sequence[tuple[Lease, Request]]) -> None:
         handles = runner.submit([request for _, request in prepared]) if prepared else []
@@ -242,23 +256,24 @@ class Agent:
         if self._stops:
             return
         left = self._neighbours.look(self._queue_names(), time.monotonic())
+        unknown = {lease.token for _, lease in left if lease.item.handle is None}
+        if left:
+            self._end_strays(unknown)  # before their leases end: nobody may start them beside what runs
         for dead, lease in left:
             self._take_over(lease, Lost(f"its agent (pid {dead.pid}) died before it was started"))
-        if left:
-            self._end_strays()
 
     def _take_over(self, lease: Lease, unless_started: Outcome) -> None:
         """A lease that we have from now on, and the run that goes with it, if there is one."""
         handle = lease.item.handle
         if handle is None:
-            self._reports.ended(lease, unless_started)
+            self._end(lease, unless_started)
             return
         runner = self._runner(str(lease.document.get("resource")))
         self._runs[lease.token] = Run(lease, runner, handle, deadline(lease), adopted=True)
         self._slots.take(lease.token, Needs.of(lease.document), handle.get("gpus", ()))
 
-    def _end_strays(self) -> None:
-        if count := end_strays(self._store, self._runner("local-process"), self._root / "runs", self._runs):
+    def _end_strays(self, doomed: Collection[str] = ()) -> None:
+        if count := end_strays(self._store, self._runner("local-process"), self._root / "runs", self._runs, doomed):
             self._tell("recovered", f"{count} processes ended that no agent had a lease for")
 
     def _leave(self) -> None:

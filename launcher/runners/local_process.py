@@ -21,7 +21,7 @@ from launcher.item import Cancelled, Lease, Lost, Outcome
 from launcher.paths import RunPaths
 from launcher.runners import Handle, Request, keeper
 from launcher.runners.environment import command, own_environment, run_environment
-from launcher.runners.keeper import process_started
+from launcher.runners.keeper import process_lives
 from launcher.runners.verdict import judge
 
 GRACE_SECONDS = 10.0
@@ -98,7 +98,7 @@ class LocalProcess:
     def _running_keeper(self) -> subprocess.Popen[bytes]:
         if self._keeper is None or self._keeper.poll() is not None:
             self._keeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", keeper.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                [sys.executable, "-I", "-S", keeper.__file__, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL, start_new_session=True, cwd="/",
             )  # fmt: skip
             threading.Thread(target=self._listen, args=(self._keeper,), daemon=True, name="keeper").start()
@@ -178,15 +178,7 @@ def _written(paths: RunPaths) -> int | None:
 
 
 def _lives(handle: Handle) -> bool:
-    """Whether the process is there and no zombie, which has ended and waits for its parent."""
-    return process_started(handle["pid"]) == handle["started"] and not _zombie(handle["pid"])
-
-
-def _zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
+    return process_lives(handle["pid"], handle["started"])
 
 
 def _ended(exit_code: int | None) -> str:
