@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from launcher.errors import StoreError
-from launcher.item import HELD, TERMINAL, AgentInfo, Event, Item, ItemFilter, RunState
+from launcher.item import HELD, TERMINAL, Event, Item, ItemFilter, RunState
 from launcher.queues import Store, open_store
 from tests.chaos import adder
 from tests.services import Postgres, postgres_programs
@@ -152,21 +152,17 @@ class World:
     def count(self, *states: RunState) -> int:
         return sum(count.number for count in self.ask(self.store.counts) if count.state in states)
 
-    def info(self, agent: subprocess.Popen[bytes]) -> AgentInfo:
-        """The agent of a process, once it has registered."""
-        found = self.wait(
-            lambda: [info for info in self.store.agents() if info.pid == agent.pid], "the agent's registration"
-        )
-        return found[0]
+    def name(self, agent: subprocess.Popen[bytes]) -> str:
+        """The ID of the agent in a process, once it has begun: the first word that it logs."""
+        log = self.folder / f"agent-{self.agents.index(agent)}.log"
+        return self.wait(lambda: log.read_text(encoding="utf-8").partition("\n")[0], "the agent's beginning")
 
     def held_by(self, agent: str) -> list[Item]:
         return [item for item in self.items(*HELD) if item.agent == agent]
 
-    def runs(self, *, by: AgentInfo | None = None) -> None:
+    def runs(self, *, by: str = "") -> None:
         """Wait until something runs, at this agent."""
-        self.wait(
-            lambda: [item for item in self.items(RunState.RUNNING) if not by or item.agent == by.id], "a running item"
-        )
+        self.wait(lambda: [item for item in self.items(RunState.RUNNING) if item.agent == (by or item.agent)], "a run")
 
     @contextmanager
     def recovering(self, what: str, condition: Callable[[], Any], since: float | None = None) -> Iterator[None]:

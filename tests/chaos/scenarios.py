@@ -91,10 +91,10 @@ def agents_killed(of: World) -> None:
     agents = [of.agent(), of.agent()]
     for turn in range(50 if of.long else 5):
         victim = agents.pop(random.randrange(2))  # noqa: S311 - no secret
-        info = of.info(victim)
+        name = of.name(victim)
         time.sleep(random.uniform(0, 0.6))  # noqa: S311 - no secret
         agents.append(of.agent())
-        with of.recovering("what the killed agent held", lambda info=info: not of.held_by(info.id)):
+        with of.recovering("what the killed agent held", lambda name=name: not of.held_by(name)):
             faults.kill(victim, reap=turn % 2 == 0)
         if not of.count(*OPEN):
             of.add(500, f"more-{turn}")
@@ -103,30 +103,30 @@ def agents_killed(of: World) -> None:
 def agents_die_between(of: World) -> None:
     """Agents are killed exactly before or after what they tell the store: between a start and its report, say."""
     places = [f"{when} {verb}" for verb in ("ack", "finish", "pop") for when in ("before", "after")]
-    of.add(1000 if of.long else 60)
-    of.info(of.agent(jobs=1))
+    of.add(400 if of.long else 40)
+    of.name(of.agent(jobs=1))
     for place in places * (5 if of.long else 1):
         victim = of.agent(dies=f"{place} {random.randint(2, 4)}")  # noqa: S311 - no secret
-        info = of.info(victim)
+        name = of.name(victim)
         victim.wait()
-        with of.recovering("what the killed agent held", lambda info=info: not of.held_by(info.id)):
+        with of.recovering("what the killed agent held", lambda name=name: not of.held_by(name)):
             pass
-        if of.count(*OPEN) < 20:
-            of.add(60, f"more-{of.faults}")
+        if of.count(*OPEN) < 10:
+            of.add(10, f"more-{of.faults}")
 
 
 def machine_lost(of: World) -> None:
     """Agents of two machines, which do not see each other's processes; one is killed, and comes back later."""
     of.add(400 if of.long else 40)
-    agents = {name: of.agent(name) for name in ("a", "b")}
+    agents = {machine: of.agent(machine) for machine in ("a", "b")}
     for turn in range(10 if of.long else 2):
-        name = "ab"[turn % 2]
-        info = of.info(agents[name])
-        of.runs(by=info)
-        with of.recovering("what the lost machine held", lambda info=info: not of.held_by(info.id)):
-            faults.kill(agents[name])
-        agents[name] = of.agent(name)
-        of.info(agents[name])
+        machine = "ab"[turn % 2]
+        name = of.name(agents[machine])
+        of.runs(by=name)
+        with of.recovering("what the lost machine held", lambda name=name: not of.held_by(name)):
+            faults.kill(agents[machine])
+        agents[machine] = of.agent(machine)
+        of.name(agents[machine])
 
 
 def agent_stopped(of: World) -> None:
@@ -135,10 +135,10 @@ def agent_stopped(of: World) -> None:
     agents = [of.agent(), of.agent()]
     for turn in range(12 if of.long else 2):
         victim = agents[turn % 2]
-        info = of.info(victim)
-        of.runs(by=info)
+        name = of.name(victim)
+        of.runs(by=name)
         with faults.stopped(victim):
-            with of.recovering("what the stopped agent held", lambda info=info: not of.held_by(info.id)):
+            with of.recovering("what the stopped agent held", lambda name=name: not of.held_by(name)):
                 pass
             of.wait(of.moves_on(), "the next finished item")
 
@@ -148,18 +148,18 @@ def clock_jumps(of: World) -> None:
     of.add(2000 if of.long else 100)
     agents = [of.agent(), of.agent()]
     for agent in agents:
-        of.info(agent)
+        of.name(agent)
     for turn in range(30 if of.long else 6):
         time.sleep(random.uniform(0.05, 0.3))  # noqa: S311 - no secret
         victim = agents[turn % 2]
         with of.recovering("the next finished item", of.moves_on()):
             victim.send_signal((faults.signal.SIGUSR1, faults.signal.SIGUSR2)[turn // 2 % 2])
         if turn == 3:  # one is lost while the clocks differ
-            info = of.info(victim)
+            name = of.name(victim)
             agents[turn % 2] = of.agent()
-            with of.recovering("what the killed agent held", lambda info=info: not of.held_by(info.id)):
+            with of.recovering("what the killed agent held", lambda name=name: not of.held_by(name)):
                 faults.kill(victim)
-            of.info(agents[turn % 2])
+            of.name(agents[turn % 2])
 
 
 # -- PostgreSQL ---------------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def server_restarts(mode: str) -> Callable[[World], None]:
         of.add(1000 if of.long else 60)
         agents = [of.agent(), of.agent()]
         for agent in agents:
-            of.info(agent)
+            of.name(agent)
         for _ in range(5 if of.long else 1):
             of.runs()
             moved = of.moves_on()
@@ -188,7 +188,7 @@ def backends_ended(of: World) -> None:
     assert of.server
     of.add(1500 if of.long else 60)
     for agent in (of.agent(), of.agent()):
-        of.info(agent)
+        of.name(agent)
     for _ in range(40 if of.long else 5):
         time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - no secret
         moved = of.moves_on()
@@ -201,7 +201,7 @@ def connections_exhausted(of: World) -> None:
     assert of.server
     of.add(1000 if of.long else 60)
     for agent in (of.agent(), of.agent()):
-        of.info(agent)
+        of.name(agent)
     for _ in range(5 if of.long else 1):
         of.runs()
         moved = of.moves_on()
@@ -218,7 +218,7 @@ def busy_writers(of: World) -> None:
     """Eight processes add, cancel and list at once, while two agents work."""
     of.add(500 if of.long else 40)
     for agent in (of.agent(), of.agent()):
-        of.info(agent)
+        of.name(agent)
     writers = [of.adder(f"busy{number}", "busy", "20" if of.long else "2") for number in range(8)]
     with of.recovering("the next finished item", of.moves_on()):
         pass
@@ -238,7 +238,7 @@ def disk_full(of: World) -> None:
 def _disk_full(of: World) -> None:
     of.add(1000 if of.long else 60)
     for agent in (of.agent(), of.agent()):
-        of.info(agent)
+        of.name(agent)
     for _ in range(8 if of.long else 1):
         of.runs()
         with faults.full(of.root):
@@ -251,7 +251,7 @@ def folder_blocked(of: World) -> None:
     """The folder of the runs' folders cannot be written for a while."""
     of.add(1000 if of.long else 60)
     for agent in (of.agent(), of.agent()):
-        of.info(agent)
+        of.name(agent)
     of.wait(of.moves_on(), "the first finished item")
     for _ in range(8 if of.long else 1):
         with faults.blocked(of.root / "runs"):
@@ -265,7 +265,7 @@ SCENARIOS = (
     Scenario("agents-killed", "`kill -9` of agents at random moments", agents_killed, options={"seconds": 0.1}),
     Scenario(
         "agents-die-between", "`kill -9` of agents right before and after each of their reports", agents_die_between,
-        options={"seconds": 0.5},
+        options={"seconds": 1.0},
     ),
     Scenario("machine-lost", "`kill -9` of the only agent of a machine", machine_lost, options={"seconds": 0.5}),
     Scenario("agent-stopped", "SIGSTOP of an agent beyond its lease, then SIGCONT", agent_stopped, options={"seconds": 0.4}),
