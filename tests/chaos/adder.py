@@ -41,7 +41,7 @@ def keep_busy(store: Store, code: str, name: str, seconds: float) -> None:
         print(f"added {sweep} 3", flush=True)
         list(store.items(ItemFilter(sweep=sweep)))
         store.counts()
-        if random.random() < 0.8:  # noqa: S311 - no secret
+        if random.random() < 0.8:
             store.cancel(ItemFilter(sweep=sweep), name)
         number += 1
 

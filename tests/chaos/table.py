@@ -18,7 +18,8 @@ HEAD = (
 def row(scenario: Scenario, store: str, verdict: Verdict) -> str:
     cells = (
         scenario.what, store, f"{verdict.items:,}", str(verdict.faults), str(verdict.lost), str(verdict.doubled),
-        str(verdict.stale), str(verdict.orphans), f"{verdict.recovery_seconds:.1f} s", f"{2 * verdict.lease_seconds:g} s",
+        str(verdict.stale), str(verdict.orphans), f"{verdict.recovery_seconds:.1f} s",
+        f"{2 * verdict.lease_seconds:g} s",
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
