@@ -50,9 +50,7 @@ def died_here(agent: AgentInfo) -> bool:
     return agent.host == _machine() and not process_lives(agent.pid, agent.process_started)
 
 
-def end_strays(
-    store: Store, runner: Runner, root: Path, ours: Collection[str], doomed: Collection[str] = ()
-) -> int:
+def end_strays(store: Store, runner: Runner, root: Path, ours: Collection[str], doomed: Collection[str] = ()) -> int:
     """Kill the processes of runs below `root` for which nobody has a lease any more, `ours` by their tokens apart, and
     the `doomed`, whose leases are about to end: what agents left that were killed, or lost their leases. Returns how
     many those were."""

@@ -108,7 +108,12 @@ class Agent:
             self._obey()
             self._collect()
             took = self._fill()
-            waits = bool(self._runs) or took or self._paused() or (self._drain and self._store.next_due(self._queue_names()) is not None)
+            waits = (
+                bool(self._runs)
+                or took
+                or self._paused()
+                or (self._drain and self._store.next_due(self._queue_names()) is not None)
+            )
         except StoreError as error:
             self._tell("trouble", f"{error}; trying again")
             self._troubles += 1

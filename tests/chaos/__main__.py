@@ -1,7 +1,7 @@
 """`make chaos`: the long form of every scenario, over every store it is about, as a table in docs/reliability.md.
 
-`python -m tests.chaos NAME…` plays only those and writes no table; `--short` plays their short forms. The exit code is 1
-if anything was lost, doubled, stale or left behind.
+`python -m tests.chaos NAME…` plays only those and writes no table; `--short` plays their short forms. The exit code is
+1 if anything was lost, doubled, stale or left behind, or took longer than two leases.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""A small world to break: a store, agents, adders, and a program whose runs keep a ledger. When all is over, a `Verdict`
-says what was lost, doubled, stale or left behind; scenarios (`tests.chaos.scenarios`) play in it."""
+"""A small world to break: a store, agents, adders, and a program whose runs keep a ledger. When all is over, a
+`Verdict` says what was lost, doubled, stale or left behind; scenarios (`tests.chaos.scenarios`) play in it."""
 
 from __future__ import annotations
 
@@ -235,9 +235,8 @@ class World:
             lines[token].append(what)
             if what == "beside":
                 twice.append(f"{item}: attempt {attempt} ran beside another")
-        return twice + [
-            f"lease {token}: {told}" for token, told in lines.items() if told.count("start") > 1 or told.count("end") > 1
-        ]  # fmt: skip
+        again = {token: told for token, told in lines.items() if max(told.count("start"), told.count("end")) > 1}
+        return twice + [f"lease {token}: {told}" for token, told in again.items()]
 
     def processes(self) -> list[str]:
         """Whatever this world's agents and their runs left behind."""

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from launcher.item import RunState
+from tests.chaos import faults
+from tests.chaos.harness import world
 from tests.chaos.scenarios import SCENARIOS, Scenario, play
 from tests.conftest import needs
 from tests.services import postgres_programs
@@ -20,3 +23,20 @@ def test_nothing_is_lost_doubled_stale_or_left_behind(scenario: Scenario, store:
     verdict, notes = play(scenario, store, tmp_path / "world", long=False)
     assert (verdict.lost, verdict.doubled, verdict.stale, verdict.orphans) == (0, 0, 0, 0), notes
     assert verdict.faults
+
+
+@pytest.mark.parametrize("machine", ["", "elsewhere"], ids=["adopted", "released by another machine"])
+def test_a_run_that_no_store_knows_of_ends_before_its_item_starts_again(machine: str, tmp_path: Path) -> None:
+    with world("sqlite", tmp_path / "world", long=False, seconds=6.0) as made:
+        made.add(1)
+        victim = made.agent(dies="before ack 1")
+        victim.wait()
+        assert made.items(RunState.LEASED), "its run began, and nobody was told"
+        if machine:
+            other = made.agent(machine)
+            made.lets_go(made.name(victim))
+            faults.kill(other)
+        made.agent()
+        verdict = made.finish()
+    assert (verdict.lost, verdict.doubled, verdict.orphans) == (0, 0, 0), made.notes
+    assert [line.split()[-1] for line in made.ledger.read_text().splitlines()][-1] == "end"
