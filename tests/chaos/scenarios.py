@@ -90,6 +90,7 @@ def agents_killed(of: World) -> None:
     for turn in range(50 if of.long else 5):
         victim = agents.pop(random.randrange(2))
         name = of.name(victim)
+        of.name(agents[0])  # one is there to take over, and did not only begin
         time.sleep(random.uniform(0, 0.6))
         agents.append(of.agent())
         faults.kill(victim, reap=turn % 2 == 0)

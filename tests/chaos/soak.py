@@ -20,7 +20,10 @@ from tests.chaos.harness import Verdict, World, world
 SECONDS = 600.0
 """For both stores together."""
 
-HEAD = "| store | minutes | runs | agents | memory | open files | threads | connections |\n|---|---|---|---|---|---|---|---|\n"
+HEAD = (
+    "| store | minutes | runs | agents | memory | open files | threads | connections |\n"
+    "|---|---|---|---|---|---|---|---|\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,8 @@ class Soaked:
     def flat(self) -> bool:
         """Whether nothing grew but memory, and that by less than a tenth, or 2 MB."""
         grown = self.last.memory - self.first.memory
-        others = astuple(self.last)[1:], astuple(self.first)[1:]
-        return grown <= max(2.0, self.first.memory / 10) and all(
-            last <= first for last, first in zip(*others, strict=True)
-        )
+        others = zip(astuple(self.first)[1:], astuple(self.last)[1:], strict=True)
+        return grown <= max(2.0, self.first.memory / 10) and all(last <= first for first, last in others)
 
     def row(self) -> str:
         pairs = zip(astuple(self.first), astuple(self.last), ("{:.1f} MB", "{}", "{}", "{}"), strict=True)
