@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,11 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from launcher.agent.host import describe, died_here, unusable
+from launcher.agent.host import describe, died_here, end_strays, unusable
 from launcher.item import AgentInfo
+from launcher.queues.sqlite import SqliteStore
 from launcher.runners import keeper
 from launcher.runners.keeper import process_lives, process_started
+from launcher.runners.local_process import LocalProcess
 from tests.conftest import until
+from tests.queues.store_contract import spec
 
 
 @pytest.fixture
@@ -61,6 +65,32 @@ def test_a_folder_that_can_be_written_is_usable(tmp_path: Path) -> None:
 def test_a_folder_below_a_file_is_not_usable(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert unusable(tmp_path / "file/runs") == f"{tmp_path}/file/runs cannot be written: Not a directory"
+
+
+def test_processes_that_nobody_has_a_lease_for_are_ended_but_not_those_of_other_stores(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    [left, kept] = store.push(None, [spec(), spec()]).ids
+    lease = next(lease for lease in store.pop("agent", ["default"], 2) if lease.item.id == kept)
+    processes = {
+        name: run_of(tmp_path, item, token)
+        for name, item, token in (("left", left, "gone"), ("kept", kept, lease.token), ("other", "unknown", "theirs"))
+    }
+    try:
+        assert end_strays(store, LocalProcess(lambda: None), tmp_path, ()) == 1
+        assert processes["left"].wait(60) == -signal.SIGKILL
+        assert processes["kept"].poll() is processes["other"].poll() is None
+        assert end_strays(store, LocalProcess(lambda: None), tmp_path, (), {lease.token}) == 1
+        assert processes["kept"].wait(60) == -signal.SIGKILL
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.wait()
+
+
+def run_of(root: Path, item: str, token: str) -> subprocess.Popen[bytes]:
+    marks = {"LAUNCHER_RUN_DIR": f"{root}/{item}/1", "LAUNCHER_LEASE_TOKEN": token}
+    return subprocess.Popen(["sleep", "1000"], env={**os.environ, **marks})
 
 
 @pytest.mark.parametrize("lives", [True, False])

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from launcher.item import AgentInfo
+from launcher.item import AgentInfo, ItemFilter
 from launcher.queues import Store
 from launcher.runners import Runner
 from launcher.runners.keeper import process_lives, process_started
@@ -46,17 +46,20 @@ def _machine() -> str:
 
 
 def died_here(agent: AgentInfo) -> bool:
-    """Whether this agent ran on this machine, and its process is there no more, or is a zombie that nobody waits for."""
+    """Whether this agent ran on this machine, and its process is no more, or a zombie that nobody waits for."""
     return agent.host == _machine() and not process_lives(agent.pid, agent.process_started)
 
 
 def end_strays(store: Store, runner: Runner, root: Path, ours: Collection[str], doomed: Collection[str] = ()) -> int:
     """Kill the processes of runs below `root` for which nobody has a lease any more, `ours` by their tokens apart, and
-    the `doomed`, whose leases are about to end: what agents left that were killed, or lost their leases. Returns how
-    many those were."""
-    strays = runner.strays(root)
-    valid = store.valid(set(strays) - set(ours)).union(ours) - set(doomed)
-    ended = [pid for token, pids in strays.items() if token not in valid for pid in pids]
+    the `doomed`, whose leases are about to end: what agents left that were killed, or lost their leases. Runs of
+    other stores may lie below `root` too; they are left alone. Returns how many processes were killed."""
+    strays = [stray for stray in runner.strays(root) if stray.token in doomed or stray.token not in ours]
+    if not strays:
+        return 0
+    known = {item.id for item in store.items(ItemFilter(ids=tuple({stray.item for stray in strays})))}
+    valid = store.valid({stray.token for stray in strays}) - set(doomed)
+    ended = [stray.pid for stray in strays if stray.item in known and stray.token not in valid]
     for pid in ended:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)

@@ -39,7 +39,8 @@ def process_started(pid: int) -> float:
 
 
 class Keeper:
-    """Starts what it reads from `requests` while its agent lives (`agent`, a pid), tells `replies`: that it started or why not, and its exit code at its end.
+    """Starts what it reads from `requests` while its agent lives (`agent`, a pid); tells `replies` that it started or
+    why not, and its exit code at its end.
 
     A request has argv, env, cwd, log, token, and `exit`, the file that gets the exit code.
     """
