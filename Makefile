@@ -21,7 +21,7 @@ $(VENV)/.bench: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
 
-.PHONY: help run test check format bench chaos services clean
+.PHONY: help run test check format bench chaos soak services clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,12 @@ format: $(VENV)/.test ## Format the code, mend what can be mended by itself
 
 bench: $(VENV)/.bench ## Measure the budgets, as ratios against a peer in the same run
 	$(BIN)/python -m tests.bench
+
+chaos: $(VENV)/.test ## Break everything on purpose, for half an hour; the figures go into docs/reliability.md
+	$(BIN)/python -m tests.chaos
+
+soak: $(VENV)/.test ## Ten minutes of short runs: nothing may grow; the figures go into docs/reliability.md
+	$(BIN)/python -m tests.chaos.soak
 
 services: ## Install and start what the full suite needs (as root, from Debian packages)
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \

@@ -3,8 +3,10 @@ runs that nobody has a lease for."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import shutil
 import signal
 import socket
 import time
@@ -12,10 +14,10 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from launcher.item import AgentInfo
+from launcher.item import AgentInfo, ItemFilter
 from launcher.queues import Store
 from launcher.runners import Runner
-from launcher.runners.keeper import process_started
+from launcher.runners.keeper import process_lives, process_started
 
 
 def describe(queues: tuple[str, ...], max_jobs: int, room: Mapping[str, float]) -> AgentInfo:
@@ -35,26 +37,53 @@ def describe(queues: tuple[str, ...], max_jobs: int, room: Mapping[str, float]) 
 
 
 def _machine() -> str:
-    """A name that two processes share exactly when they see each other's pids: containers may share a host name."""
+    """A name that two processes share exactly when they see each other's pids: machines may share a host name, and so
+    may the containers of one."""
     try:
         namespace = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 - a link into the kernel, not a path
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return socket.gethostname()
-    return f"{socket.gethostname()}/{namespace}"
+    return f"{socket.gethostname()}/{boot}/{namespace}"
 
 
 def died_here(agent: AgentInfo) -> bool:
-    """Whether this agent ran on this machine, and its process is there no more."""
-    return agent.host == _machine() and process_started(agent.pid) != agent.process_started
+    """Whether this agent ran on this machine, and its process is no more, or a zombie that nobody waits for."""
+    return agent.host == _machine() and not process_lives(agent.pid, agent.process_started)
 
 
-def end_strays(store: Store, runner: Runner, root: Path, ours: Collection[str]) -> int:
-    """Kill the processes of runs below `root` for which nobody has a lease any more, `ours` by their tokens apart: what
-    agents left that were killed, or lost their leases. Returns how many those were."""
-    strays = runner.strays(root)
-    valid = store.valid(set(strays) - set(ours)).union(ours)
-    doomed = [pid for token, pids in strays.items() if token not in valid for pid in pids]
-    for pid in doomed:
+def end_strays(store: Store, runner: Runner, root: Path, ours: Collection[str], doomed: Collection[str] = ()) -> int:
+    """Kill the processes of runs below `root` for which nobody has a lease any more, `ours` by their tokens apart, and
+    the `doomed`, whose leases are about to end: what agents left that were killed, or lost their leases. Runs of
+    other stores may lie below `root` too; they are left alone. Returns how many processes were killed."""
+    strays = [stray for stray in runner.strays(root) if stray.token in doomed or stray.token not in ours]
+    if not strays:
+        return 0
+    known = {item.id for item in store.items(ItemFilter(ids=tuple({stray.item for stray in strays})))}
+    valid = store.valid({stray.token for stray in strays}) - set(doomed)
+    ended = [stray.pid for stray in strays if stray.item in known and stray.token not in valid]
+    for pid in ended:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
-    return len(doomed)
+    return len(ended)
+
+
+ROOM_BYTES = 1_000_000
+"""Free space below which a disk counts as full."""
+
+
+def unusable(folder: Path) -> str | None:
+    """Why nothing can be written below this folder of ours, if so: a full disk, say. No item is to blame for that."""
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(bytes(4096))
+        probe.unlink()
+        if shutil.disk_usage(folder).free < ROOM_BYTES:
+            return f"{folder} cannot be written: its disk is full"
+    except OSError as error:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return f"{folder} cannot be written: {'its disk is full' if full else os.strerror(error.errno or 0)}"
+    return None

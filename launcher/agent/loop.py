@@ -28,8 +28,8 @@ from launcher.spec import Source
 SOON_SECONDS = 0.2
 """How often a run is looked at that is being stopped, so that its grace time is kept, or that was taken over."""
 
-FULL_SECONDS = 1.0
-"""How often a disk that is full is looked at."""
+LOOK_SECONDS = 1.0
+"""How long to rest, at most, while no run can be given its folder."""
 
 
 class Agent:
@@ -69,7 +69,7 @@ class Agent:
         self._wake = threading.Event()
         self._done = threading.Event()
         self._stops = 0
-        self._troubles = Troubles(root, listen)
+        self._troubles = Troubles(root / "runs", lease_seconds, listen)
         self.info = describe(tuple(queues or ()), max_jobs, self._slots.total())
         self._reports = Reports(store, listen)
         self._neighbours = Neighbours(store, self.info, lease_seconds, listen)
@@ -104,7 +104,7 @@ class Agent:
             self._collect()
             took = self._fill()
             waits = bool(self._runs) or took or (self._drain and self._store.next_due(self._queue_names()) is not None)
-            waits = waits or (self._troubles.disk_full and not self._stops)
+            waits = waits or (self._troubles.folder_fails and not self._stops)
             more = waits or not (self._stops or self._drain)
             if more:
                 self._store.wait(self._wake, self._idle_seconds())
@@ -117,8 +117,8 @@ class Agent:
         """How long to wait for a sign, at most."""
         if any(run.stopping or run.adopted for run in self._runs.values()):
             return SOON_SECONDS
-        if self._troubles.disk_full:
-            return FULL_SECONDS
+        if self._troubles.folder_fails:
+            return LOOK_SECONDS
         until = [self._lease_seconds / 3, *(run.deadline - time.monotonic() for run in self._runs.values())]
         if len(self._runs) < self._max_jobs:
             until.append(self._store.next_due(self._queue_names()) or math.inf)
@@ -162,13 +162,15 @@ class Agent:
                     run = self._runs.pop(token)
                     self._slots.give_back(token)
                     if not run.abandoned:
-                        self._reports.ended(run.lease, run.final(outcome))
+                        self._end(run.lease, run.final(outcome))
         self._reports.send(self._runs)
 
     def _fill(self) -> bool:
         """Take as many items as there are free places, and start them; True if there were any."""
         leases = self._take()
         taken = time.monotonic()
+        if any(lease.item.attempt > 1 for lease in leases):
+            self._end_strays()  # an earlier attempt may go on here, of an agent that is stopped or was killed
         prepared = [run for lease in leases if (run := self._prepare(lease, taken))]
         for runner in self._runners.values():
             self._submit(runner, [each for each in prepared if each.runner is runner])
@@ -179,7 +181,7 @@ class Agent:
         """Leases for our free places and our room; one by one while the store gives them so."""
         leases: list[Lease] = []
         names = self._queue_names()
-        if not self._troubles.has_room():
+        if not self._troubles.may_start():
             return leases
         while not self._stops and (free := self._max_jobs - len(self._runs) - len(leases)) > 0:
             taken = self._store.pop(self.info.id, names, free, self._slots.room())
@@ -207,8 +209,7 @@ class Agent:
         except StoreError as error:
             self._end(lease, Preempted(f"its code could not be read: {error}"))
         except (LaunchError, OSError) as error:
-            full = self._troubles.is_full(error)
-            self._end(lease, Preempted("the disk is full") if full else Failed("prepare", str(error)))
+            self._end(lease, Failed("prepare", str(error)))
         else:
             too_late = late(lease, taken)
             if not too_late:
@@ -218,7 +219,7 @@ class Agent:
 
     def _end(self, lease: Lease, outcome: Outcome) -> None:
         self._slots.give_back(lease.token)
-        self._reports.ended(lease, outcome)
+        self._reports.ended(lease, self._troubles.judge(outcome))
 
     def _submit(self, runner: Runner, prepared: Sequence[Prepared]) -> None:
         handles = runner.submit([each.request for each in prepared]) if prepared else []
@@ -256,24 +257,24 @@ class Agent:
         if self._stops:
             return
         left = self._neighbours.look(self._queue_names(), time.monotonic())
+        if left:  # before their leases end, so that nobody starts them beside what still runs
+            self._end_strays({lease.token for _, lease in left if lease.item.handle is None})
         for dead, lease in left:
             self._take_over(lease, Lost(f"its agent (pid {dead.pid}) died before it was started"))
-        if left:
-            self._end_strays()
 
     def _take_over(self, lease: Lease, unless_started: Outcome) -> None:
         """A lease that we have from now on, and the run that goes with it, if there is one."""
         handle = lease.item.handle
         if handle is None:
-            self._reports.ended(lease, unless_started)
+            self._end(lease, unless_started)
             return
         runner = self._runner(str(lease.document.get("resource")))
         self._runs[lease.token] = Run(lease, runner, handle, deadline(lease), adopted=True)
         self._slots.take(lease.token, Needs.of(lease.document), handle.get("gpus", ()))
         self._checkouts.hold(str(handle.get("code", "")))
 
-    def _end_strays(self) -> None:
-        if count := end_strays(self._store, self._runner("local-process"), self._root / "runs", self._runs):
+    def _end_strays(self, doomed: Collection[str] = ()) -> None:
+        if count := end_strays(self._store, self._runner("local-process"), self._root / "runs", self._runs, doomed):
             self._tell("recovered", f"{count} processes ended that no agent had a lease for")
 
     def _leave(self) -> None:

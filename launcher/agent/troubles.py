@@ -1,40 +1,44 @@
-"""What goes wrong around an agent, told once and not each time it is met again: a store that cannot be reached, a disk
-that is full. It also says how long to leave the store in peace, and whether there is room for new runs."""
+"""What goes wrong around an agent and is no fault of its items, told once and not each time it is met again: a store
+that cannot be reached, a folder that cannot be written. It also says how long to leave either in peace."""
 
 from __future__ import annotations
 
-import errno
 import random
-import shutil
 import threading
+import time
 from pathlib import Path
 
+from launcher.agent.host import unusable
 from launcher.agent.runs import AgentEvent, Listen
+from launcher.item import Failed, Outcome, Preempted
 
 LONGEST_PAUSE = 10.0
-"""Seconds between two tries while the store cannot be reached."""
+"""Seconds between two tries while the store cannot be reached, or no folder for a run can be made."""
 
-ROOM_BYTES = 1_000_000
-"""Free space below which a disk that was full is full still."""
+FILES = ("prepare", "submit", "result")
+"""The stages at which an agent's own files may be at fault, not the item."""
 
 
 class Troubles:
-    """The troubles of an agent whose runs lie below `root`; its loop and its heartbeat share one."""
+    """The troubles of an agent whose runs lie below `folder`; its loop and its heartbeat share one. It pauses for a
+    third of a lease at most."""
 
-    def __init__(self, root: Path, listen: Listen) -> None:
-        self._root = root
+    def __init__(self, folder: Path, lease_seconds: float, listen: Listen) -> None:
+        self._folder = folder
+        self._pause = min(LONGEST_PAUSE, lease_seconds / 3)
         self._listen = listen
         self._told: type[Exception] | None = None
         self._failures = 0
         self._lock = threading.Lock()
-        self.disk_full = False
+        self._unusable: str | None = None
+        self._look_at = 0.0
 
     def store_fails(self, error: Exception) -> float:
         """The store could not be used; returns the seconds to wait before the next try, longer each time."""
         with self._lock:
             self._failures += 1
             news, self._told = type(error) is not self._told, type(error)
-            pause = min(LONGEST_PAUSE, 0.1 * 2.0 ** min(self._failures, 10))
+            pause = min(self._pause, 0.1 * 2.0 ** min(self._failures, 10))
         if news:
             self._listen(AgentEvent("trouble", f"{error}; trying again"))
         return random.uniform(0.5, 1.0) * pause  # noqa: S311 - jitter
@@ -44,25 +48,26 @@ class Troubles:
         with self._lock:
             self._failures, self._told = 0, None
 
-    def is_full(self, error: Exception) -> bool:
-        """Whether an error means that the disk of the runs is full, which is remembered."""
-        if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            return False
-        if not self.disk_full:
-            self.disk_full = True
-            told = f"the disk is full: {self._root} has no room for a run, so none is started until it has"
-            self._listen(AgentEvent("trouble", told))
-        return True
+    def judge(self, outcome: Outcome) -> Outcome:
+        """How a run ends: put back, if it failed for our folder, which cannot be written."""
+        if isinstance(outcome, Failed) and outcome.stage in FILES and (why := self._look()):
+            return Preempted(why)
+        return outcome
 
-    def has_room(self) -> bool:
-        """Whether a run can be given a folder, as far as is known."""
-        if self.disk_full and _free_bytes(self._root) >= ROOM_BYTES:
-            self.disk_full = False
-            self._listen(AgentEvent("trouble", f"{self._root} has room again"))
-        return not self.disk_full
+    @property
+    def folder_fails(self) -> bool:
+        """Whether our folder could not be written when it was last looked at."""
+        return self._unusable is not None
 
+    def may_start(self) -> bool:
+        """Whether runs can be given their folders; one that could not be written is looked at now and then."""
+        if self.folder_fails and time.monotonic() >= self._look_at and not self._look():
+            self._listen(AgentEvent("trouble", f"{self._folder} can be written again"))
+        return not self.folder_fails
 
-def _free_bytes(folder: Path) -> int:
-    """The free space of a folder's disk, also where the folder itself could not be made."""
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    return shutil.disk_usage(there).free
+    def _look(self) -> str | None:
+        before, self._unusable = self._unusable, unusable(self._folder)
+        self._look_at = time.monotonic() + self._pause
+        if self._unusable and not before:
+            self._listen(AgentEvent("trouble", f"{self._unusable}; nothing is taken until it can"))
+        return self._unusable

@@ -13,22 +13,29 @@ from launcher.item import AgentInfo
 class Watch:
     """Watches agents; `seconds` is how long a lease lasts.
 
+    Time in which nobody looked hardly counts: while the store was away, or the watcher stood still, the others could
+    not beat, or not be heard.
+
     >>> watch, agent = Watch(30.0), AgentInfo("a", "host", 1, 0.0, (), 1, 0.0, 0.0, beats=4)
-    >>> watch.silent([agent], 100.0), [found.id for found in watch.silent([agent], 131.0)]
-    ([], ['a'])
+    >>> [[found.id for found in watch.silent([agent], now)] for now in (100.0, 500.0, 510.0, 520.0)]
+    [[], [], [], ['a']]
     """
 
     seconds: float
     _heard: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _looked: float | None = None
+    _watched: float = 0.0
 
     def silent(self, agents: Iterable[AgentInfo], now: float) -> list[AgentInfo]:
         """Those of these agents that have not beaten since the time `now` was `seconds` less; `now` must never go
         back (time.monotonic)."""
+        self._watched += min(now - (now if self._looked is None else self._looked), self.seconds / 2)
+        self._looked = now
         before, self._heard = self._heard, {}
         lost = []
         for agent in agents:
-            beats, since = before.get(agent.id, (agent.beats, now))
-            self._heard[agent.id] = (agent.beats, since if beats == agent.beats else now)
-            if now - self._heard[agent.id][1] > self.seconds:
+            beats, since = before.get(agent.id, (agent.beats, self._watched))
+            self._heard[agent.id] = (agent.beats, since if beats == agent.beats else self._watched)
+            if self._watched - self._heard[agent.id][1] > self.seconds:
                 lost.append(agent)
         return lost

@@ -3,6 +3,7 @@ knows about SQL lies in sql/postgres/, one statement a file, in a schema of its 
 
 from __future__ import annotations
 
+import logging
 import random
 import shlex
 import threading
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 4
 CONNECT_SECONDS = 10.0
+RETRY_SECONDS = 0.5
+"""Between two tries to connect while the server is away; the pool by itself would wait longer and longer."""
+
+STALLED_SECONDS = 10
+"""The server ends a transaction whose process does nothing for so long: one that is stopped, or whose machine is gone,
+holds its locks no longer. Ours are a few statements one after another."""
+
 LONGEST_PAUSE = 10.0
 """Seconds between two tries to listen again, after the server was lost."""
 
@@ -47,9 +55,11 @@ class PostgresStore(SqlStore):
         self._listener: threading.Thread | None = None
         self._closed = threading.Event()
         self._first()
-        options = {"autocommit": True, "row_factory": psycopg.rows.dict_row, "options": "-c search_path=launcher"}
+        settings = f"-c search_path=launcher -c idle_in_transaction_session_timeout={STALLED_SECONDS}s"
+        options = {"autocommit": True, "row_factory": psycopg.rows.dict_row, "options": settings}
+        logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())  # our errors tell what it would warn of
         self._pool = ConnectionPool(
-            url, kwargs=options, min_size=1, max_size=CONNECTIONS, timeout=CONNECT_SECONDS, open=True,
+            url, kwargs=options, min_size=1, max_size=CONNECTIONS, reconnect_timeout=RETRY_SECONDS, open=True,
         )  # fmt: skip
         try:
             self._settle_version(read_only, as_is)
@@ -90,8 +100,14 @@ class PostgresStore(SqlStore):
     @contextmanager
     def _session(self) -> Iterator[Any]:
         try:
-            with self._pool.connection() as db:
+            db = self._connection()
+            try:
                 yield db
+            finally:
+                lost = db.closed
+                self._pool.putconn(db)
+                if lost:
+                    self._pool.check()  # whatever ended this connection ended others too
         except self._full_error as error:
             raise StoreFullError(
                 f"store {self.url}: the server's disk is full ({_first_line(error)}), nothing was written; free space "
@@ -99,6 +115,18 @@ class PostgresStore(SqlStore):
             ) from error
         except self._error as error:
             raise StoreError(f"store {self.url}: {_first_line(error)}") from error
+
+    def _connection(self) -> Any:
+        """A connection of the pool; it tries to connect only when asked, so it is asked again and again."""
+        from psycopg_pool import PoolTimeout
+
+        deadline = time.monotonic() + CONNECT_SECONDS
+        while True:
+            try:
+                return self._pool.getconn(2 * RETRY_SECONDS)
+            except PoolTimeout as error:
+                if time.monotonic() > deadline:
+                    raise StoreError(f"store {self.url} gave no connection for {CONNECT_SECONDS:g} s") from error
 
     @contextmanager
     def _transaction(self, db: Any) -> Iterator[None]:

@@ -33,6 +33,15 @@ class Request:
     token: str
 
 
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A process that somebody started for the run of an item, with the lease of this token."""
+
+    pid: int
+    item: str
+    token: str
+
+
 class Runner(Protocol):
     """Executes runs on one resource. Tokens are the leases' and name a run within an agent. A handle is enough to poll
     and cancel: also for what another agent submitted, that died."""
@@ -49,8 +58,8 @@ class Runner(Protocol):
     def cancel(self, token: str, handle: Handle) -> None:
         """Ask a run to end, and end it after the grace time; may be called again."""
 
-    def strays(self, root: Path) -> Mapping[str, Sequence[int]]:
-        """The processes on this machine that belong to runs below `root`, by the tokens of their leases."""
+    def strays(self, root: Path) -> Sequence[Stray]:
+        """The processes on this machine that belong to runs below `root`."""
 
     def close(self) -> None:
         """Nothing more will be submitted."""

@@ -16,6 +16,16 @@ from typing import Any
 BLOCK = 1 << 16
 
 
+def process_lives(pid: int, started: float) -> bool:
+    """Whether this process is there, and is no zombie, which has ended and waits for its parent."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:  # noqa: PTH123 - pathlib costs start
+            fields = stat.read().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return float(fields[19]) == started and fields[0] != "Z"
+
+
 def process_started(pid: int) -> float:
     """When a process began, in the kernel's ticks since boot: tells a pid from a later process that got its number.
 
@@ -29,12 +39,14 @@ def process_started(pid: int) -> float:
 
 
 class Keeper:
-    """Starts what it reads from `requests`, tells `replies`: that it started or why not, and its exit code at its end.
+    """Starts what it reads from `requests` while its agent lives (`agent`, a pid); tells `replies` that it started or
+    why not, and its exit code at its end.
 
     A request has argv, env, cwd, log, token, and `exit`, the file that gets the exit code.
     """
 
-    def __init__(self, requests: int, replies: int) -> None:
+    def __init__(self, agent: int, requests: int, replies: int) -> None:
+        self._agent = agent
         self._requests = requests
         self._replies = replies
         self._unread = b""
@@ -68,6 +80,8 @@ class Keeper:
 
     def _start(self, request: dict[str, Any]) -> None:
         token = request["token"]
+        if os.getppid() != self._agent:
+            return  # it can tell nobody of this run, so the next agent starts it again
         try:
             with open(request["log"], "ab") as log:  # noqa: PTH123 - pathlib costs start
                 process = subprocess.Popen(
@@ -79,6 +93,8 @@ class Keeper:
             self._tell({"token": token, "errno": number, "error": str(error)})
             return
         self._running[process.pid] = (token, request["exit"], process)
+        if os.getppid() != self._agent:  # killed meanwhile: it did not hear of this run
+            os.killpg(process.pid, signal.SIGKILL)
         self._tell({"token": token, "pid": process.pid, "started": process_started(process.pid)})
 
     def _reap(self) -> None:
@@ -106,4 +122,4 @@ class Keeper:
 if __name__ == "__main__":
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    Keeper(sys.stdin.fileno(), sys.stdout.fileno()).run()
+    Keeper(int(sys.argv[1]), sys.stdin.fileno(), sys.stdout.fileno()).run()

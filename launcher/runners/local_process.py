@@ -19,9 +19,9 @@ from typing import Any
 from launcher.errors import RunnerError
 from launcher.item import Cancelled, Lease, Lost, Outcome
 from launcher.paths import RunPaths
-from launcher.runners import Handle, Request, keeper
+from launcher.runners import Handle, Request, Stray, keeper
 from launcher.runners.environment import command, own_environment, run_environment
-from launcher.runners.keeper import process_started
+from launcher.runners.keeper import process_lives
 from launcher.runners.verdict import judge
 
 GRACE_SECONDS = 10.0
@@ -74,15 +74,14 @@ class LocalProcess:
             self._stopping[token] = time.monotonic() + GRACE_SECONDS
             _signal_group(handle["pid"], signal.SIGTERM)
 
-    def strays(self, root: Path) -> dict[str, list[int]]:
+    def strays(self, root: Path) -> list[Stray]:
         """See `Runner.strays`: by the environment that each run's processes have."""
-        inside = f"LAUNCHER_RUN_DIR={root}{os.sep}".encode()
-        found: dict[str, list[int]] = {}
+        found = []
         for pid in _pids():
-            environment = _environment(pid)
-            if any(entry.startswith(inside) for entry in environment):
-                mark = next((entry for entry in environment if entry.startswith(b"LAUNCHER_LEASE_TOKEN=")), b"=")
-                found.setdefault(mark.partition(b"=")[2].decode(errors="replace"), []).append(pid)
+            environment = dict(entry.partition("=")[::2] for entry in _environment(pid))
+            folder = environment.get("LAUNCHER_RUN_DIR", "")
+            if folder.startswith(f"{root}{os.sep}"):
+                found.append(Stray(pid, Path(folder).parent.name, environment.get("LAUNCHER_LEASE_TOKEN", "")))
         return found
 
     def close(self) -> None:
@@ -98,8 +97,8 @@ class LocalProcess:
     def _running_keeper(self) -> subprocess.Popen[bytes]:
         if self._keeper is None or self._keeper.poll() is not None:
             self._keeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", keeper.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL, start_new_session=True, cwd="/",
+                [sys.executable, "-I", "-S", keeper.__file__, str(os.getpid())], stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True, cwd="/",
             )  # fmt: skip
             threading.Thread(target=self._listen, args=(self._keeper,), daemon=True, name="keeper").start()
         return self._keeper
@@ -178,15 +177,7 @@ def _written(paths: RunPaths) -> int | None:
 
 
 def _lives(handle: Handle) -> bool:
-    """Whether the process is there and no zombie, which has ended and waits for its parent."""
-    return process_started(handle["pid"]) == handle["started"] and not _zombie(handle["pid"])
-
-
-def _zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
+    return process_lives(handle["pid"], handle["started"])
 
 
 def _ended(exit_code: int | None) -> str:
@@ -217,8 +208,8 @@ def _pids() -> list[int]:
     return [int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()] if proc.is_dir() else []
 
 
-def _environment(pid: int) -> list[bytes]:
+def _environment(pid: int) -> list[str]:
     try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return Path(f"/proc/{pid}/environ").read_bytes().decode(errors="surrogateescape").split("\0")
     except OSError:
         return []

@@ -59,6 +59,7 @@ def main() -> None:
     if plan := os.environ.get("CHAOS_DIES"):
         dies(store, *plan.split())
     worker = Agent(store, Path(root), max_jobs=int(jobs), lease_seconds=float(lease_seconds), listen=tell)
+    print(worker.info.id)
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     signal.signal(signal.SIGUSR1, lambda *_: jump(HOUR))
     signal.signal(signal.SIGUSR2, lambda *_: jump(-HOUR))

@@ -1,5 +1,5 @@
-"""A small world to break: a store, agents, adders, and a program whose runs keep a ledger. When all is over, a `Verdict`
-says what was lost, doubled, stale or left behind; scenarios (`tests.chaos.scenarios`) play in it."""
+"""A small world to break: a store, agents, adders, and a program whose runs keep a ledger. When all is over, a
+`Verdict` says what was lost, doubled, stale or left behind; scenarios (`tests.chaos.scenarios`) play in it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from launcher.errors import StoreError
-from launcher.item import HELD, TERMINAL, AgentInfo, Event, Item, ItemFilter, RunState
+from launcher.item import HELD, TERMINAL, Event, Item, ItemFilter, RunState
 from launcher.queues import Store, open_store
-from tests.chaos import adder
+from tests.chaos import adder, faults
 from tests.services import Postgres, postgres_programs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -86,7 +86,7 @@ class World:
     def __post_init__(self) -> None:
         self.code = self.folder / "code"
         self.ledger = self.folder / "ledger"
-        self.root = self.folder / "agents"
+        self.root = self.folder / "disk/agents"
         for path in (self.code, self.root):
             path.mkdir(parents=True)
         (self.code / "program.sh").write_text(PROGRAM, encoding="utf-8")
@@ -152,35 +152,34 @@ class World:
     def count(self, *states: RunState) -> int:
         return sum(count.number for count in self.ask(self.store.counts) if count.state in states)
 
-    def info(self, agent: subprocess.Popen[bytes]) -> AgentInfo:
-        """The agent of a process, once it has registered."""
-        found = self.wait(
-            lambda: [info for info in self.store.agents() if info.pid == agent.pid], "the agent's registration"
-        )
-        return found[0]
+    def name(self, agent: subprocess.Popen[bytes]) -> str:
+        """The ID of the agent in a process, once it has begun: the first word that it logs."""
+        log = self.folder / f"agent-{self.agents.index(agent)}.log"
+        return self.wait(lambda: log.read_text(encoding="utf-8").partition("\n")[0], "the agent's beginning")
 
     def held_by(self, agent: str) -> list[Item]:
         return [item for item in self.items(*HELD) if item.agent == agent]
 
-    def runs(self, *, by: AgentInfo | None = None) -> None:
+    def runs(self, *, by: str = "") -> None:
         """Wait until something runs, at this agent."""
-        self.wait(
-            lambda: [item for item in self.items(RunState.RUNNING) if not by or item.agent == by.id], "a running item"
-        )
+        self.wait(lambda: [item for item in self.items(RunState.RUNNING) if item.agent == (by or item.agent)], "a run")
 
-    @contextmanager
-    def recovering(self, what: str, condition: Callable[[], Any], since: float | None = None) -> Iterator[None]:
-        """Note how long it takes from `since` (default: the end of the block, where a fault happens) to `condition`."""
-        self.faults += 1
-        yield
-        began = time.monotonic() if since is None else since
-        self.wait(condition, what)
-        self.recoveries.append(time.monotonic() - began)
-
-    def moves_on(self) -> Callable[[], bool]:
-        """Whether more items have finished than now."""
+    def progresses(self) -> None:
+        """A fault is over now: wait until the next item finishes, and note how long that takes."""
+        began = time.monotonic()
         before = self.count(RunState.FINISHED)
-        return lambda: self.count(RunState.FINISHED) > before or not self.count(*OPEN)
+        self.wait(lambda: self.count(RunState.FINISHED) > before or not self.count(*OPEN), "the next finished item")
+        self._note(began)
+
+    def lets_go(self, agent: str) -> None:
+        """An agent is gone now: wait until what it held goes back or goes on, and note how long that takes."""
+        began = time.monotonic()
+        self.wait(lambda: not self.held_by(agent), "what a lost agent held")
+        self._note(began)
+
+    def _note(self, began: float) -> None:
+        self.faults += 1
+        self.recoveries.append(time.monotonic() - began)
 
     # -- the end --------------------------------------------------------------------------------------------------
 
@@ -236,9 +235,8 @@ class World:
             lines[token].append(what)
             if what == "beside":
                 twice.append(f"{item}: attempt {attempt} ran beside another")
-        return twice + [
-            f"lease {token}: {told}" for token, told in lines.items() if told.count("start") > 1 or told.count("end") > 1
-        ]  # fmt: skip
+        again = {token: told for token, told in lines.items() if max(told.count("start"), told.count("end")) > 1}
+        return twice + [f"lease {token}: {told}" for token, told in again.items()]
 
     def processes(self) -> list[str]:
         """Whatever this world's agents and their runs left behind."""
@@ -276,22 +274,22 @@ def _ends(events: list[Event]) -> int:
 
 
 @contextmanager
-def world(kind: str, folder: Path, *, long: bool, settings: tuple[str, ...] = (), **options: Any) -> Iterator[World]:
-    """A world with a store of its own: an SQLite file, or a PostgreSQL server that writes durably."""
+def world(
+    kind: str, folder: Path, *, long: bool, settings: tuple[str, ...] = (), disk: str = "", **options: Any
+) -> Iterator[World]:
+    """A world with a store of its own: an SQLite file, or a PostgreSQL server that writes durably. `disk`: the size of
+    a file system of its own for the agents' files, and for an SQLite store."""
     folder.mkdir(parents=True, exist_ok=True)
-    if kind == "sqlite":
-        made = World(folder, f"sqlite:///{folder}/store/store.db", long=long, **options)
-        try:
-            yield made
-        finally:
-            made.close()
-        return
-    programs = postgres_programs()
-    assert programs, "PostgreSQL is not installed (make services)"
-    server = Postgres(programs, *settings)
-    made = World(folder, server.database(), server, long, **options)
-    try:
+    with ExitStack() as stack:
+        if disk:
+            stack.enter_context(faults.small_disk(folder / "disk", disk))
+        server = None
+        if kind == "postgres":
+            programs = postgres_programs()
+            assert programs, "PostgreSQL is not installed (make services)"
+            server = Postgres(programs, *settings)
+            stack.callback(server.close)
+        url = server.database() if server else f"sqlite:///{folder}/disk/store.db"
+        made = World(folder, url, server, long, **options)
+        stack.callback(made.close)
         yield made
-    finally:
-        made.close()
-        server.close()

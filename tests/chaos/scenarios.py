@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import random
-import subprocess
+import signal
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launcher.item import HELD, RunState
+from launcher.item import ItemFilter
 from tests.chaos import faults
 from tests.chaos.harness import OPEN, Verdict, World, world
 
@@ -29,11 +28,12 @@ class Scenario:
     stores: tuple[str, ...] = BOTH
     options: Mapping[str, Any] = field(default_factory=dict)
     settings: tuple[str, ...] = ()
+    disk: str = ""
 
 
 def play(scenario: Scenario, store: str, folder: Path, *, long: bool) -> tuple[Verdict, list[str]]:
     """The verdict on a scenario, and what speaks against it."""
-    with world(store, folder, long=long, settings=scenario.settings, **scenario.options) as made:
+    with world(store, folder, long=long, settings=scenario.settings, disk=scenario.disk, **scenario.options) as made:
         scenario.play(made)
         return made.finish(), made.notes
 
@@ -43,7 +43,7 @@ def play(scenario: Scenario, store: str, folder: Path, *, long: bool) -> tuple[V
 
 def adder_killed(of: World) -> None:
     """Adders are killed at random moments of their push, and right after the store has it, before they can tell."""
-    number = 2000 if of.long else 60
+    number = 600 if of.long else 60
     of.agent(), of.agent()
     began = time.monotonic()
     process = of.adder("first", str(number))
@@ -57,7 +57,7 @@ def adder_killed(of: World) -> None:
         if turn % 2:
             of.wait(lambda process=process, sweep=sweep: process.poll() is not None or _there(of, sweep), "the push")
         else:
-            time.sleep(random.uniform(0.4, 1.1) * took)  # noqa: S311 - no secret
+            time.sleep(random.uniform(0.4, 1.1) * took)
         faults.kill(process)
         process.communicate()
         of.faults += 1
@@ -72,9 +72,7 @@ def adder_killed(of: World) -> None:
         of.add(number, sweep)
 
 
-def _of(sweep: str) -> Any:
-    from launcher.item import ItemFilter
-
+def _of(sweep: str) -> ItemFilter:
     return ItemFilter(sweep=sweep)
 
 
@@ -87,15 +85,16 @@ def _there(of: World, sweep: str) -> int:
 
 def agents_killed(of: World) -> None:
     """Agents are killed at random moments, some left as zombies; another takes the place of each."""
-    of.add(3000 if of.long else 150)
+    of.add(2000 if of.long else 150)
     agents = [of.agent(), of.agent()]
     for turn in range(50 if of.long else 5):
-        victim = agents.pop(random.randrange(2))  # noqa: S311 - no secret
-        info = of.info(victim)
-        time.sleep(random.uniform(0, 0.6))  # noqa: S311 - no secret
+        victim = agents.pop(random.randrange(2))
+        name = of.name(victim)
+        of.name(agents[0])  # one is there to take over, and did not only begin
+        time.sleep(random.uniform(0, 0.6))
         agents.append(of.agent())
-        with of.recovering("what the killed agent held", lambda info=info: not of.held_by(info.id)):
-            faults.kill(victim, reap=turn % 2 == 0)
+        faults.kill(victim, reap=turn % 2 == 0)
+        of.lets_go(name)
         if not of.count(*OPEN):
             of.add(500, f"more-{turn}")
 
@@ -103,44 +102,42 @@ def agents_killed(of: World) -> None:
 def agents_die_between(of: World) -> None:
     """Agents are killed exactly before or after what they tell the store: between a start and its report, say."""
     places = [f"{when} {verb}" for verb in ("ack", "finish", "pop") for when in ("before", "after")]
-    of.add(1000 if of.long else 60)
-    of.info(of.agent(jobs=1))
-    for place in places * (5 if of.long else 1):
-        victim = of.agent(dies=f"{place} {random.randint(2, 4)}")  # noqa: S311 - no secret
-        info = of.info(victim)
+    of.add(200 if of.long else 40)
+    of.name(of.agent(jobs=1))
+    for place in places * (3 if of.long else 1):
+        victim = of.agent(dies=f"{place} {random.randint(2, 4)}")
+        name = of.name(victim)
         victim.wait()
-        with of.recovering("what the killed agent held", lambda info=info: not of.held_by(info.id)):
-            pass
-        if of.count(*OPEN) < 20:
-            of.add(60, f"more-{of.faults}")
+        of.lets_go(name)
+        if of.count(*OPEN) < 10:
+            of.add(30, f"more-{of.faults}")
 
 
 def machine_lost(of: World) -> None:
     """Agents of two machines, which do not see each other's processes; one is killed, and comes back later."""
-    of.add(400 if of.long else 40)
-    agents = {name: of.agent(name) for name in ("a", "b")}
-    for turn in range(10 if of.long else 2):
-        name = "ab"[turn % 2]
-        info = of.info(agents[name])
-        of.runs(by=info)
-        with of.recovering("what the lost machine held", lambda info=info: not of.held_by(info.id)):
-            faults.kill(agents[name])
-        agents[name] = of.agent(name)
-        of.info(agents[name])
+    of.add(300 if of.long else 40)
+    agents = {machine: of.agent(machine) for machine in ("a", "b")}
+    for turn in range(6 if of.long else 2):
+        machine = "ab"[turn % 2]
+        name = of.name(agents[machine])
+        of.runs(by=name)
+        faults.kill(agents[machine])
+        of.lets_go(name)
+        agents[machine] = of.agent(machine)
+        of.name(agents[machine])
 
 
 def agent_stopped(of: World) -> None:
     """An agent is stopped for longer than its lease, its runs end meanwhile, others repeat them; then it wakes up."""
-    of.add(300 if of.long else 30)
+    of.add(500 if of.long else 30)
     agents = [of.agent(), of.agent()]
-    for turn in range(12 if of.long else 2):
+    for turn in range(8 if of.long else 2):
         victim = agents[turn % 2]
-        info = of.info(victim)
-        of.runs(by=info)
+        name = of.name(victim)
+        of.runs(by=name)
         with faults.stopped(victim):
-            with of.recovering("what the stopped agent held", lambda info=info: not of.held_by(info.id)):
-                pass
-            of.wait(of.moves_on(), "the next finished item")
+            of.lets_go(name)
+            of.progresses()
 
 
 def clock_jumps(of: World) -> None:
@@ -148,18 +145,18 @@ def clock_jumps(of: World) -> None:
     of.add(2000 if of.long else 100)
     agents = [of.agent(), of.agent()]
     for agent in agents:
-        of.info(agent)
+        of.name(agent)
     for turn in range(30 if of.long else 6):
-        time.sleep(random.uniform(0.05, 0.3))  # noqa: S311 - no secret
+        time.sleep(random.uniform(0.05, 0.3))
         victim = agents[turn % 2]
-        with of.recovering("the next finished item", of.moves_on()):
-            victim.send_signal((faults.signal.SIGUSR1, faults.signal.SIGUSR2)[turn // 2 % 2])
+        victim.send_signal((signal.SIGUSR1, signal.SIGUSR2)[turn // 2 % 2])
+        of.progresses()
         if turn == 3:  # one is lost while the clocks differ
-            info = of.info(victim)
+            name = of.name(victim)
             agents[turn % 2] = of.agent()
-            with of.recovering("what the killed agent held", lambda info=info: not of.held_by(info.id)):
-                faults.kill(victim)
-            of.info(agents[turn % 2])
+            faults.kill(victim)
+            of.lets_go(name)
+            of.name(agents[turn % 2])
 
 
 # -- PostgreSQL ---------------------------------------------------------------------------------------------------
@@ -168,17 +165,15 @@ def clock_jumps(of: World) -> None:
 def server_restarts(mode: str) -> Callable[[World], None]:
     def play(of: World) -> None:
         assert of.server
-        of.add(1000 if of.long else 60)
-        agents = [of.agent(), of.agent()]
-        for agent in agents:
-            of.info(agent)
+        of.add(1200 if of.long else 60)
+        for agent in (of.agent(), of.agent()):
+            of.name(agent)
         for _ in range(5 if of.long else 1):
             of.runs()
-            moved = of.moves_on()
             faults.crash(of.server, mode)
-            time.sleep(random.uniform(0.2, 3.0))  # noqa: S311 - no secret
-            with of.recovering("the next finished item", moved):
-                faults.restart(of.server)
+            time.sleep(random.uniform(0.2, 3.0))
+            faults.restart(of.server)
+            of.progresses()
 
     return play
 
@@ -188,12 +183,11 @@ def backends_ended(of: World) -> None:
     assert of.server
     of.add(1500 if of.long else 60)
     for agent in (of.agent(), of.agent()):
-        of.info(agent)
-    for _ in range(40 if of.long else 5):
-        time.sleep(random.uniform(0.05, 0.5))  # noqa: S311 - no secret
-        moved = of.moves_on()
-        with of.recovering("the next finished item", moved):
-            faults.end_backends(of.server)
+        of.name(agent)
+    for _ in range(30 if of.long else 5):
+        time.sleep(random.uniform(0.05, 0.5))
+        faults.end_backends(of.server)
+        of.progresses()
 
 
 def connections_exhausted(of: World) -> None:
@@ -201,14 +195,12 @@ def connections_exhausted(of: World) -> None:
     assert of.server
     of.add(1000 if of.long else 60)
     for agent in (of.agent(), of.agent()):
-        of.info(agent)
+        of.name(agent)
     for _ in range(5 if of.long else 1):
         of.runs()
-        moved = of.moves_on()
         with faults.exhausted(of.server):
             time.sleep(1.5 * of.lease_seconds)
-        with of.recovering("the next finished item", moved):
-            pass
+        of.progresses()
 
 
 # -- files --------------------------------------------------------------------------------------------------------
@@ -218,10 +210,9 @@ def busy_writers(of: World) -> None:
     """Eight processes add, cancel and list at once, while two agents work."""
     of.add(500 if of.long else 40)
     for agent in (of.agent(), of.agent()):
-        of.info(agent)
+        of.name(agent)
     writers = [of.adder(f"busy{number}", "busy", "20" if of.long else "2") for number in range(8)]
-    with of.recovering("the next finished item", of.moves_on()):
-        pass
+    of.progresses()
     for writer in writers:
         out, err = writer.communicate()
         assert writer.returncode == 0, err
@@ -231,53 +222,57 @@ def busy_writers(of: World) -> None:
 
 
 def disk_full(of: World) -> None:
-    """The disk of the store and of the runs' folders is full for a while."""
-    _disk_full(of)
-
-
-def _disk_full(of: World) -> None:
+    """The disk of the runs' folders is full for a while, and with it that of an SQLite store."""
     of.add(1000 if of.long else 60)
     for agent in (of.agent(), of.agent()):
-        of.info(agent)
-    for _ in range(8 if of.long else 1):
+        of.name(agent)
+    for _ in range(5 if of.long else 1):
         of.runs()
-        with faults.full(of.root):
+        with faults.full(of.root.parent):
             time.sleep(1.5 * of.lease_seconds)
-        with of.recovering("the next finished item", of.moves_on()):
-            pass
+        of.progresses()
 
 
 def folder_blocked(of: World) -> None:
     """The folder of the runs' folders cannot be written for a while."""
     of.add(1000 if of.long else 60)
     for agent in (of.agent(), of.agent()):
-        of.info(agent)
-    of.wait(of.moves_on(), "the first finished item")
-    for _ in range(8 if of.long else 1):
+        of.name(agent)
+    of.progresses()
+    for _ in range(5 if of.long else 1):
         with faults.blocked(of.root / "runs"):
             time.sleep(1.5 * of.lease_seconds)
-        with of.recovering("the next finished item", of.moves_on()):
-            pass
+        of.progresses()
 
 
 SCENARIOS = (
-    Scenario("adder-killed", "`kill -9` of an adder in the middle of its push", adder_killed, options={"seconds": 0.01}),
+    Scenario(
+        "adder-killed", "`kill -9` of an adder in the middle of its push", adder_killed, options={"seconds": 0.01}
+    ),
     Scenario("agents-killed", "`kill -9` of agents at random moments", agents_killed, options={"seconds": 0.1}),
     Scenario(
-        "agents-die-between", "`kill -9` of agents right before and after each of their reports", agents_die_between,
-        options={"seconds": 0.5},
+        "agents-die-between",
+        "`kill -9` of agents right before and after each of their reports",
+        agents_die_between,
+        options={"seconds": 1.0},
     ),
     Scenario("machine-lost", "`kill -9` of the only agent of a machine", machine_lost, options={"seconds": 0.5}),
-    Scenario("agent-stopped", "SIGSTOP of an agent beyond its lease, then SIGCONT", agent_stopped, options={"seconds": 0.4}),
+    Scenario(
+        "agent-stopped", "SIGSTOP of an agent beyond its lease, then SIGCONT", agent_stopped, options={"seconds": 0.4}
+    ),
     Scenario("clock-jumps", "agents' clocks jump an hour forth and back", clock_jumps),
     Scenario("server-fast", "PostgreSQL restarts, fast", server_restarts("fast"), ("postgres",)),
     Scenario("server-immediate", "PostgreSQL restarts, immediate", server_restarts("immediate"), ("postgres",)),
     Scenario("server-killed", "`kill -9` of PostgreSQL", server_restarts("kill"), ("postgres",)),
     Scenario("backends-ended", "PostgreSQL's backends ended, again and again", backends_ended, ("postgres",)),
     Scenario(
-        "no-connections", "all of PostgreSQL's connections taken by others", connections_exhausted, ("postgres",),
+        "no-connections",
+        "all of PostgreSQL's connections taken by others",
+        connections_exhausted,
+        ("postgres",),
         settings=("max_connections=20",),
     ),
     Scenario("busy-writers", "eight processes add, cancel and list at once", busy_writers),
+    Scenario("disk-full", "the disk of the runs, and of an SQLite store, is full", disk_full, disk="6m"),
     Scenario("folder-blocked", "the folder of the runs cannot be written", folder_blocked),
 )

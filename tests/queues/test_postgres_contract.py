@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
-from launcher.queues import Store
+from launcher.errors import StoreError
+from launcher.queues import Store, postgres
 from launcher.queues.postgres import PostgresStore
+from tests.conftest import until
 from tests.queues.needs_contract import NeedsContract
-from tests.queues.store_contract import StoreContract
+from tests.queues.store_contract import StoreContract, agent, spec
 from tests.services import Postgres
 
 
@@ -35,3 +41,67 @@ class TestPostgres(NeedsContract, StoreContract):
         yield again
         for store in opened:
             store.close()
+
+    def test_what_is_taken_while_its_agent_is_declared_lost_goes_to_the_next(
+        self, store: PostgresStore, open_again: Callable[[], PostgresStore]
+    ) -> None:
+        store.push(None, [spec()])
+        store.register(agent("dying"))
+        dying = open_again()
+        with ThreadPoolExecutor() as threads, held_open(dying) as reached:
+            taking = threads.submit(dying.pop, "dying", ["default"], 1)
+            assert reached.before.wait(30)
+            adopting = threads.submit(store.adopt, "dying", "next")
+            until(lambda: adopting.done() or waits_for_a_lock(store))
+            reached.go_on.set()
+            [lease] = taking.result()
+            assert [adopted.token for adopted in adopting.result()] == [lease.token]
+        assert [held.token for held in store.held("next")] == [lease.token]
+
+    def test_an_agent_that_stands_still_in_a_transaction_holds_nobody_up(
+        self, store: PostgresStore, open_again: Callable[[], PostgresStore], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store.push(None, [spec()])
+        store.register(agent("stopped"))
+        monkeypatch.setattr(postgres, "STALLED_SECONDS", 1)
+        stopped = open_again()
+        with ThreadPoolExecutor() as threads, held_open(stopped) as reached:
+            taking = threads.submit(stopped.pop, "stopped", ["default"], 1)
+            assert reached.before.wait(30)
+            assert threads.submit(store.release, "stopped", "silent").result(30) == 0
+            reached.go_on.set()
+            with pytest.raises(StoreError):
+                taking.result()
+        assert len(store.pop("another", ["default"], 1)) == 1
+
+
+class Reached:
+    """The end of a transaction, before its commit."""
+
+    def __init__(self) -> None:
+        self.before = threading.Event()
+        self.go_on = threading.Event()
+
+
+@contextmanager
+def held_open(store: PostgresStore) -> Iterator[Reached]:
+    """Let the transactions of a store wait before they commit."""
+    reached, transaction = Reached(), store._transaction
+
+    @contextmanager
+    def slow(db: Any) -> Iterator[None]:
+        with transaction(db):
+            yield
+            reached.before.set()
+            reached.go_on.wait(30)
+
+    store._transaction = slow
+    try:
+        yield reached
+    finally:
+        reached.go_on.set()
+
+
+def waits_for_a_lock(store: PostgresStore) -> bool:
+    with store._session() as db:
+        return bool(db.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone())
