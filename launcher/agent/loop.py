@@ -16,6 +16,7 @@ from launcher.agent.host import describe, end_strays
 from launcher.agent.neighbours import Neighbours
 from launcher.agent.reports import Reports
 from launcher.agent.runs import AgentEvent, Run, deadline, late
+from launcher.agent.stalls import Stalls
 from launcher.errors import LaunchError, RunnerError, StoreError
 from launcher.item import Cancelled, Failed, Lease, Lost, Outcome, Preempted
 from launcher.paths import RunPaths
@@ -73,6 +74,7 @@ class Agent:
         self.info = describe(tuple(queues or ()), max_jobs, self._slots.total())
         self._reports = Reports(store, listen)
         self._neighbours = Neighbours(store, self.info, lease_seconds, listen)
+        self._stalls = Stalls(store, self.info.id, lease_seconds / 3)
 
     def run(self) -> None:
         """Work until there is nothing more to do. Runs still there after an error are stopped and put back."""
@@ -103,6 +105,9 @@ class Agent:
             self._obey()
             self._collect()
             took = self._fill()
+            if not self._stops:
+                full = len(self._runs) >= self._max_jobs
+                self._stalls.look(self._queue_names, None if full else self._slots.room(), time.time())
             waits = bool(self._runs) or took or (self._drain and self._store.next_due(self._queue_names()) is not None)
         except StoreError as error:
             self._tell("trouble", f"{error}; trying again")
@@ -116,7 +121,8 @@ class Agent:
         """How long to wait for a sign, at most."""
         if any(run.stopping or run.adopted for run in self._runs.values()):
             return SOON_SECONDS
-        until = [self._lease_seconds / 3, *(run.deadline - time.monotonic() for run in self._runs.values())]
+        until = [self._lease_seconds / 3, self._stalls.due(time.time())]
+        until += (run.deadline - time.monotonic() for run in self._runs.values())
         if len(self._runs) < self._max_jobs:
             with suppress(StoreError):
                 until.append(self._store.next_due(self._queue_names()) or math.inf)
@@ -270,6 +276,8 @@ class Agent:
             self._wake.wait(SOON_SECONDS)
         for runner in self._runners.values():
             runner.close()
+        with suppress(StoreError):
+            self._stalls.close(time.time())
         self._store.leave(self.info.id)
 
     def _tell(self, kind: str, text: str, lease: Lease | None = None, outcome: Outcome | None = None) -> None:

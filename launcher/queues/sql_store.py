@@ -29,6 +29,7 @@ from launcher.item import (
 )
 from launcher.queues import rows, staging
 from launcher.queues.documents import Documents
+from launcher.queues.history import History
 from launcher.queues.sql import statement
 from launcher.slots import ANY_ROOM, Room
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 PAGE = 1000
 
 
-class SqlStore:
+class SqlStore(History):
     """A store over a connection of its dialect; see `launcher.queues.Store` for its verbs.
 
     `_session` gives this thread a connection that commits each statement; `_writing` one inside a transaction.
@@ -184,7 +185,7 @@ class SqlStore:
 
     def _release(self, agent: str, state: str, reason: str, beats: int | None) -> int:
         with self._session() as db, self._transaction(db):
-            which = {"agent": agent, "state": state, "beats": beats}
+            which = {"agent": agent, "state": state, "beats": beats, "now": time.time()}
             if not db.execute(self._sql("end_agent"), which).rowcount and beats is not None:
                 return 0
             endings = [rows.ending(lease, Lost(reason), time.time()) for lease in self._held(db, agent)]
@@ -193,7 +194,7 @@ class SqlStore:
     def adopt(self, dead: str, agent: str) -> list[Lease]:
         """See `Store.adopt`."""
         with self._session() as db, self._transaction(db):
-            if not db.execute(self._sql("end_agent"), {"agent": dead, "state": "lost", "beats": None}).rowcount:
+            if not db.execute(self._sql("end_agent"), {"agent": dead, "state": "lost", "beats": None, "now": time.time()}).rowcount:
                 return []
             tokens = {lease.token for lease in self._held(db, dead)}
             db.execute(self._sql("adopt_items"), {"dead": dead, "agent": agent})
@@ -204,15 +205,6 @@ class SqlStore:
         with self._session() as db:
             texts = {"queues": canonical.encode(agent.queues), "room": canonical.encode(agent.room)}
             db.execute(self._sql("upsert_agent"), asdict(agent) | texts)
-
-    def agents(self) -> list[AgentInfo]:
-        """See `Store.agents`."""
-        with self._session() as db:
-            found = [dict(row) for row in db.execute(self._sql("select_agents"))]
-        return [
-            AgentInfo(**row | {"queues": tuple(canonical.decode(row["queues"])), "room": canonical.decode(row["room"])})
-            for row in found
-        ]
 
     # -- people's verbs -------------------------------------------------------------------------------------------
 

@@ -8,12 +8,13 @@ import pytest
 
 from launcher.queues import Store
 from launcher.queues.postgres import PostgresStore
+from tests.queues.history_contract import HistoryContract
 from tests.queues.needs_contract import NeedsContract
 from tests.queues.store_contract import StoreContract
 from tests.services import Postgres
 
 
-class TestPostgres(NeedsContract, StoreContract):
+class TestPostgres(HistoryContract, NeedsContract, StoreContract):
     @pytest.fixture
     def url(self, postgres: Postgres) -> str:
         return postgres.database()
