@@ -133,7 +133,9 @@ def agentless(
 ) -> list[Span]:
     """When no agent took from `queue`; one that is alive was there until now if it beat within `fresh` seconds."""
     found = []
-    lives = sorted((agent.started_at, _last_seen(agent, fresh)) for agent in agents if queue in (agent.queues or (queue,)))
+    lives = sorted(
+        (agent.started_at, _last_seen(agent, fresh)) for agent in agents if queue in (agent.queues or (queue,))
+    )
     for since, until in waited:
         at = since
         for began, ended in lives:
@@ -149,3 +151,8 @@ def agentless(
 
 def _last_seen(agent: AgentInfo, fresh: float) -> float:
     return agent.seen_at + (fresh if agent.state == "alive" else 0.0)
+
+
+def current(spans: Iterable[Span], now: float) -> str:
+    """What an item waits for now."""
+    return min((span.cause for span in spans if span.since <= now <= span.until), key=_rank, default=TURN)

@@ -26,7 +26,8 @@ def causes(blockers: Iterable[Blocker], room: Room) -> dict[Place, str]:
         if blocker.max_running is not None and blocker.busy >= blocker.max_running:
             found[blocker.queue, ALL_NEEDS] = QUEUE_LIMIT
             continue
-        needs = Needs(**{name: blocker.asked.get(name, 0.0) for name in ("cpus", "memory", "gpus")})
+        asked = blocker.asked
+        needs = Needs(asked.get("cpus", 0.0), asked.get("memory", 0.0), asked.get("gpus", 0.0))
         cause: str | None
         if needs.cpus > room.cpus or needs.memory > room.memory or needs.gpus > room.gpus:
             cause = NO_ROOM

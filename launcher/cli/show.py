@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from launcher.cli.printing import duration, echo_json, moment, plain, shown
+from launcher.cli import story
+from launcher.cli.printing import duration, echo_json, plain, shown
 from launcher.cli.targets import found_item, json_option, opened, store_option
-from launcher.item import Event, Item
+from launcher.item import Item
 from launcher.spec import PRIORITY_NAMES, LaunchSpec
 
 
@@ -22,15 +23,15 @@ def show(item_id: str, store: str | None, as_json: bool) -> None:
     with opened(store) as target:
         item = found_item(target, item_id)
         document = target.document(item.id)
-        events = target.events(item.id)
+        told = story.read(target, item)
     if as_json:
-        echo_json({**plain(item), "spec": document, "events": events})
+        echo_json({**plain(item), "spec": document, **told.plain()})
         return
-    for name, value in _facts(item, document):
+    for name, value in [*_facts(item, document), *story.facts(told)]:
         if value:
             click.echo(f"{name:<10} {value}")
     click.echo("story")
-    for line in _story(item, events):
+    for line in story.lines(told):
         click.echo(f"  {line}")
     config = document["overrides"].get("run_config")
     if config:
@@ -64,15 +65,3 @@ def _facts(item: Item, document: dict[str, Any]) -> list[tuple[str, str]]:
         ("agent", item.agent or ""),
         ("folder", item.run_dir or ""),
     ]
-
-
-def _story(item: Item, events: list[Event]) -> list[str]:
-    lines = [f"{moment(item.added_at)}  added"]
-    before = item.added_at
-    for event in events:
-        why = f": {event.reason}" if event.reason else ""
-        who = f" by {event.actor}" if event.actor else ""
-        past = f"after {duration(event.at - before)} {event.before.value}"
-        lines.append(f"{moment(event.at)}  {event.after.value}{who}, {past}{why}")
-        before = event.at
-    return lines

@@ -194,7 +194,9 @@ class SqlStore(History):
     def adopt(self, dead: str, agent: str) -> list[Lease]:
         """See `Store.adopt`."""
         with self._session() as db, self._transaction(db):
-            if not db.execute(self._sql("end_agent"), {"agent": dead, "state": "lost", "beats": None, "now": time.time()}).rowcount:
+            if not db.execute(
+                self._sql("end_agent"), {"agent": dead, "state": "lost", "beats": None, "now": time.time()}
+            ).rowcount:
                 return []
             tokens = {lease.token for lease in self._held(db, dead)}
             db.execute(self._sql("adopt_items"), {"dead": dead, "agent": agent})
