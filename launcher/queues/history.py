@@ -61,7 +61,8 @@ class History:
     def ahead(self, item_id: str) -> int:
         """See `Store.ahead`."""
         with self._session() as db:
-            return int(db.execute(self._sql("count_ahead"), {"id": item_id}).fetchone()["number"])
+            found = db.execute(self._sql("count_ahead"), {"id": item_id}).fetchone()
+        return int(found["number"]) if found else 0
 
     def agents(self, since: float | None = None) -> list[AgentInfo]:
         """See `Store.agents`."""
