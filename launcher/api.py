@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher import queue_file
+from launcher import queue_file, tracing
 from launcher.compose import Point
 from launcher.dispatcher import Dispatcher
 from launcher.errors import LaunchError, UsageError
@@ -137,7 +137,7 @@ def launch_add(  # noqa: PLR0913 - W&B's signature, exactly
     """
     arguments = LaunchArguments(**{key: value for key, value in locals().items() if value is not None})
     url = store_url()
-    with closing(open_store(url)) as store:
+    with closing(open_store(url)) as store, tracing.adding("launch_add"):
         spec = Dispatcher({queue.name: queue for queue in store.queues()}).spec(arguments)
         sweep = Sweep(sweep_id) if sweep_id else None
         receipt = store.push(sweep, [spec], again=True)
@@ -229,7 +229,9 @@ def launch_sweep(
     if goal not in GOALS:
         raise UsageError(f"goal {goal!r} is unknown; expected one of {', '.join(GOALS)}")
     overlay = LaunchArguments.from_mapping({**shared, "sweep_id": name}, "launch_sweep")
-    with closing(open_store(store_url())) as store:
+    with closing(open_store(store_url())) as store, tracing.adding("launch_sweep", sweep=name) as note:
         dispatcher = Dispatcher({queue.name: queue for queue in store.queues()})
         made = dispatcher.specs(specs, overlay, what="spec")
-        return store.push(Sweep(name, metric, goal), made, again=again)
+        receipt = store.push(Sweep(name, metric, goal), made, again=again)
+        note(added=receipt.added, present=receipt.present)
+    return receipt

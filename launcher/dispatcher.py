@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from launcher import canonical, checks, schema
+from launcher import canonical, checks, schema, tracing
 from launcher.causes import Causes
 from launcher.checks import SOURCES
 from launcher.compose import Point
@@ -44,7 +44,7 @@ class Dispatcher:
     """Makes specs for the queues of one store. A source is pinned once, so one sweep runs one version of its code.
 
     `folder` is the source of points that name none. `texts` are template variables of a command line, where numbers
-    and booleans are text; they win over all others.
+    and booleans are text; they win over all others. `traceparent`: the trace that its specs' runs belong to.
     """
 
     queues: Mapping[str, QueueInfo]
@@ -52,6 +52,7 @@ class Dispatcher:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     user: str = field(default_factory=_user)
     texts: Mapping[str, str] = field(default_factory=dict)
+    traceparent: str | None = field(default_factory=tracing.traceparent)
     _pinned: dict[tuple[str, str | None], Source] = field(default_factory=dict)
     _seen: dict[int, Any] = field(default_factory=dict)
 
@@ -68,6 +69,8 @@ class Dispatcher:
         queue = self._queue(given.get("queue_name") or DEFAULT_QUEUE)
         document = construct(given, self.environ, self.user)
         document["resource"] = document["resource"] or queue.resource
+        if self.traceparent:
+            document[tracing.FIELD] = self.traceparent
         if queue.entity:
             document.setdefault("queue_entity", queue.entity)
         for name in ("retry", "timeout"):

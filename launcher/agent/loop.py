@@ -15,7 +15,7 @@ from pathlib import Path
 from launcher.agent.host import describe, end_strays
 from launcher.agent.neighbours import Neighbours
 from launcher.agent.reports import Reports
-from launcher.agent.runs import AgentEvent, Run, deadline, late
+from launcher.agent.runs import AgentEvent, Run, deadline, late, traced
 from launcher.agent.stalls import Stalls
 from launcher.errors import LaunchError, RunnerError, StoreError
 from launcher.item import Cancelled, Failed, Lease, Lost, Outcome, Preempted
@@ -26,6 +26,7 @@ from launcher.runners import RUNNABLE, Request, Runner, open_runner
 from launcher.slots import Needs, Slots, discover
 from launcher.sources import checkout
 from launcher.spec import Source
+from launcher.tracing import RunTraces
 
 SOON_SECONDS = 0.2
 """How often a run is looked at that is being stopped, so that its grace time is kept, or that was taken over."""
@@ -64,7 +65,6 @@ class Agent:
         self._lease_seconds = lease_seconds
         self._environ = dict(os.environ if environ is None else environ)
         self._slots = slots or discover(self._environ)
-        self._listen = listen
         self._runs: dict[str, Run] = {}
         self._runners: dict[str, Runner] = {}
         self._wake = threading.Event()
@@ -72,8 +72,10 @@ class Agent:
         self._stops = 0
         self._troubles = 0
         self.info = describe(tuple(queues or ()), max_jobs, self._slots.total())
-        self._reports = Reports(store, listen)
-        self._neighbours = Neighbours(store, self.info, lease_seconds, listen)
+        self._traces = RunTraces(self.info.id, store.events)
+        self._listen = heard = traced(self._traces, listen)
+        self._reports = Reports(store, heard)
+        self._neighbours = Neighbours(store, self.info, lease_seconds, heard)
         self._stalls = Stalls(store, self.info.id, lease_seconds / 3)
 
     def run(self) -> None:
@@ -199,12 +201,13 @@ class Agent:
 
     def _prepare(self, lease: Lease, taken: float) -> tuple[Lease, Request, Runner] | None:
         """Code, folder and request of a run; what goes wrong here is its outcome."""
+        self._traces.taken(lease)
         try:
             runner = self._runner(str(lease.document.get("resource")))
             code = checkout(Source.of(lease.document), self._root / "sources")
             paths = RunPaths.of(self._root / "runs", lease.item.id, lease.item.attempt)
             paths.create(lease.document.get("overrides", {}).get("run_config") or {})
-            environ = {**self._environ, **self._slots.environment(lease.token)}
+            environ = {**self._environ, **self._slots.environment(lease.token), **self._traces.running(lease)}
             request = runner.request(lease, paths, str(code), environ)
         except (LaunchError, OSError) as error:
             self._end(lease, Failed("prepare", str(error)))

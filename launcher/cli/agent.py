@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from launcher import tracing
 from launcher.agent import Agent, AgentEvent
 from launcher.cli.printing import label, on_terminal, shown
 from launcher.cli.targets import opened, store_option
@@ -50,6 +51,7 @@ def agent(
 
     Ctrl-C once: take nothing new, wait for what runs. Twice: stop what runs, and put it back into its queue.
     """
+    tracing.set_up()
     slots = chosen(discover(os.environ), cpus, memory, gpus)
     with opened(store) as target:
         _check_queues(target, queues)
