@@ -120,6 +120,24 @@ def test_what_is_short_is_not_told() -> None:
     assert agent.look(150.0) == []
 
 
+def test_what_comes_and_goes_is_not_told() -> None:
+    agent = Watched(FULL)
+    agent.look(100.0)
+    agent.store.waiting = []
+    assert agent.look(101.5) == []
+    assert agent.due(101.5) == math.inf
+
+
+def test_places_that_were_free_meanwhile_are_taken_anew() -> None:
+    agent = Watched(blocker())
+    agent.look(100.0, None)
+    agent.look(101.0, None)
+    assert agent.look(105.0) == [stall(100, 105, "no free place")]
+    assert agent.look(106.0, None) == []
+    assert agent.look(106.75, None) == []
+    assert agent.look(107.0, None) == [stall(106, 107, "no free place")]
+
+
 def test_the_store_is_looked_at_once_a_second_at_most() -> None:
     agent = Watched(FULL)
     for step in range(100):

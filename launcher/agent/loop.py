@@ -76,7 +76,7 @@ class Agent:
         self._listen = heard = traced(self._traces, listen)
         self._reports = Reports(store, heard)
         self._neighbours = Neighbours(store, self.info, lease_seconds, heard)
-        self._stalls = Stalls(store, self.info.id, lease_seconds / 3)
+        self._stalls = Stalls(store, self.info.id, lease_seconds / 6)  # it steps every third at least
 
     def run(self) -> None:
         """Work until there is nothing more to do. Runs still there after an error are stopped and put back."""

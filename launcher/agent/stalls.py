@@ -52,7 +52,8 @@ def _lacks(needs: Needs, room: Room) -> str | None:
 
 
 class Stalls:
-    """The stalls of `agent`, told to `store` once they lasted for a second and then every `beat` seconds.
+    """The stalls of `agent`, told to `store` once they lasted for a second, and then whenever it looks and
+    `beat` seconds have passed.
 
     Its times are the wall clock's, as the store's are; a jump of it costs an account of the past, nothing else.
     """
@@ -93,7 +94,9 @@ class Stalls:
         before, self._open = self._open, {}
         for key in found.items():
             self._open[key] = min(before.pop(key, since), now)
-        ended = [self._stall(key, begun, now) for key, begun in before.items() if now - begun >= SHORT_SECONDS]
+        # What was seen once and is gone a look later came and went: only what had lasted at the last look counts.
+        lasted = self._looked - SHORT_SECONDS
+        ended = [self._stall(key, begun, now) for key, begun in before.items() if begun <= lasted]
         lasting = [self._stall(key, begun, now) for key, begun in self._open.items() if now - begun >= SHORT_SECONDS]
         fresh = any(stall.since + SHORT_SECONDS > self._told for stall in lasting)
         if ended or fresh or (lasting and not 0 <= now - self._told < self._beat):

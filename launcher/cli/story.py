@@ -15,7 +15,7 @@ from launcher.queues import LEASE_SECONDS, Store
 from launcher.runners import RUNNABLE
 
 PAGE = 1000
-FRESH_SECONDS = LEASE_SECONDS / 3 + 2.0
+FRESH_SECONDS = LEASE_SECONDS / 2
 """An agent tells every third of a lease what keeps it from taking items; what it told so lately still holds."""
 
 SHOWN_SECONDS = 0.1

@@ -27,8 +27,9 @@ class History:
         """See `Store.log`."""
         conditions, values = rows.where(which)
         values |= {"after": after, "since": since, "page": limit}
+        verb = "select_log" if which.ids is None else "select_log_of_items"
         with self._session() as db:
-            found = [dict(row) for row in db.execute(self._sql("select_log", *conditions), values)]
+            found = [dict(row) for row in db.execute(self._sql(verb, *conditions), values)]
         return [LogEntry(**row | {"before": RunState(row["before"]), "after": RunState(row["after"])}) for row in found]
 
     def blockers(self, queues: Sequence[str]) -> list[Blocker]:
