@@ -3,37 +3,15 @@
 
 ALTER TABLE events ADD COLUMN hold TEXT;
 
-CREATE OR REPLACE FUNCTION items_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Only what goes back into its queue can be held from then on; other events cost no more than the condition.
+CREATE FUNCTION event_has_hold() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO events (item, at, before, after, attempt, actor, reason, hold)
-    SELECT seq, became.changed_at, was.state, became.state, became.attempt, became.actor, became.reason, became.hold
-    FROM old_items AS was JOIN new_items AS became USING (seq) WHERE was.state <> became.state ORDER BY seq;
-    IF NOT FOUND THEN
-        RETURN NULL;
-    END IF;
-
-    INSERT INTO counts (sweep, queue, state, number)
-    SELECT coalesce(sweep, ''), queue, state, sum(number) FROM (
-        SELECT was.sweep, was.queue, was.state, -1 AS number
-        FROM old_items AS was JOIN new_items AS became USING (seq) WHERE was.state <> became.state
-        UNION ALL
-        SELECT became.sweep, became.queue, became.state, 1
-        FROM old_items AS was JOIN new_items AS became USING (seq) WHERE was.state <> became.state
-    ) AS change GROUP BY sweep, queue, state;
-
-    INSERT INTO attempts
-    SELECT seq, was.attempt, 'failed', was.agent, was.run_dir, was.started_at, became.finished_at, became.exit_code,
-        became.stage, became.reason
-    FROM old_items AS was JOIN new_items AS became USING (seq)
-    WHERE became.state = 'pending' AND was.state IN ('leased', 'running')
-    UNION ALL
-    SELECT seq, was.attempt, was.state, was.actor, was.run_dir, was.started_at, was.finished_at, was.exit_code,
-        was.stage, was.reason
-    FROM old_items AS was JOIN new_items AS became USING (seq)
-    WHERE became.state = 'pending' AND was.state IN ('failed', 'cancelled') AND was.attempt > 0
-    ON CONFLICT DO NOTHING;
-    RETURN NULL;
+    NEW.hold := (SELECT hold FROM items WHERE seq = NEW.item);
+    RETURN NEW;
 END $$;
+
+CREATE TRIGGER event_has_hold BEFORE INSERT ON events FOR EACH ROW
+WHEN (NEW.after = 'pending' AND NEW.before <> 'pending') EXECUTE FUNCTION event_has_hold();
 
 -- For each row, so that its condition is all that it costs the statements that change no hold.
 CREATE FUNCTION item_changes_hold() RETURNS trigger LANGUAGE plpgsql AS $$
