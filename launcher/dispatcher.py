@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from launcher import canonical, checks, schema
+from launcher import canonical, checks, schema, tracing
 from launcher.causes import Causes
 from launcher.checks import SOURCES
 from launcher.compose import Point
@@ -45,7 +45,8 @@ class Dispatcher:
 
     `folder` is the source of points that name none. `texts` are template variables of a command line, where numbers
     and booleans are text; they win over all others. `keep` hears of each source that is pinned, with its patch, so that
-    both last until the runs start; a preview, which writes nothing, has none.
+    both last until the runs start; a preview, which writes nothing, has none. `traceparent`: the trace that its specs'
+    runs belong to.
     """
 
     queues: Mapping[str, QueueInfo]
@@ -54,6 +55,7 @@ class Dispatcher:
     user: str = field(default_factory=_user)
     texts: Mapping[str, str] = field(default_factory=dict)
     keep: Callable[[Source, Patch | None], None] = lambda *_: None
+    traceparent: str | None = field(default_factory=tracing.traceparent)
     _pinned: dict[tuple[Any, ...], Source | SourceError] = field(default_factory=dict)
     _seen: dict[int, Any] = field(default_factory=dict)
 
@@ -70,6 +72,8 @@ class Dispatcher:
         queue = self._queue(given.get("queue_name") or DEFAULT_QUEUE)
         document = construct(given, self.environ, self.user)
         document["resource"] = document["resource"] or queue.resource
+        if self.traceparent:
+            document[tracing.FIELD] = self.traceparent
         if queue.entity:
             document.setdefault("queue_entity", queue.entity)
         for name in ("retry", "timeout"):

@@ -150,6 +150,24 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class LogEntry:
+    """A row of the event log, with what it is about: a transition, or, where `before` is `after`, another `hold`."""
+
+    seq: int
+    at: float
+    item: str
+    sweep: str | None
+    queue: str
+    before: RunState
+    after: RunState
+    attempt: int
+    actor: str | None
+    reason: str | None
+    hold: str | None
+    """Why it may not be taken from then on; None if it may."""
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """How one start of an item ended, for all of them but its last, which the item itself tells of."""
 

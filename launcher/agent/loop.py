@@ -13,7 +13,8 @@ from pathlib import Path
 from launcher.agent.host import describe, end_strays
 from launcher.agent.neighbours import Neighbours
 from launcher.agent.reports import Reports
-from launcher.agent.runs import AgentEvent, Prepared, Run, deadline, late
+from launcher.agent.runs import AgentEvent, Prepared, Run, deadline, late, traced
+from launcher.agent.stalls import Stalls
 from launcher.agent.troubles import Troubles
 from launcher.errors import LaunchError, RunnerError, StoreError
 from launcher.item import Cancelled, Failed, Lease, Lost, Outcome, Preempted
@@ -24,6 +25,7 @@ from launcher.runners import RUNNABLE, Runner, open_runner
 from launcher.slots import Needs, Slots, discover
 from launcher.sources import Checkouts
 from launcher.spec import Source
+from launcher.tracing import RunTraces
 
 SOON_SECONDS = 0.2
 """How often a run is looked at that is being stopped, so that its grace time is kept, or that was taken over."""
@@ -62,7 +64,6 @@ class Agent:
         self._lease_seconds = lease_seconds
         self._environ = dict(os.environ if environ is None else environ)
         self._slots = slots or discover(self._environ)
-        self._listen = listen
         self._runs: dict[str, Run] = {}
         self._runners: dict[str, Runner] = {}
         self._checkouts = Checkouts(root / "sources", store.patch, self._code_in_use)
@@ -71,8 +72,11 @@ class Agent:
         self._stops = 0
         self._troubles = Troubles(root / "runs", lease_seconds, listen)
         self.info = describe(tuple(queues or ()), max_jobs, self._slots.total())
-        self._reports = Reports(store, listen)
-        self._neighbours = Neighbours(store, self.info, lease_seconds, listen)
+        self._traces = RunTraces(self.info.id, store.events)
+        self._listen = heard = traced(self._traces, listen)
+        self._reports = Reports(store, heard)
+        self._neighbours = Neighbours(store, self.info, lease_seconds, heard)
+        self._stalls = Stalls(store, self.info.id, lease_seconds / 6)  # it steps every third at least
 
     def run(self) -> None:
         """Work until there is nothing more to do. Runs still there after an error are stopped and put back."""
@@ -103,6 +107,9 @@ class Agent:
             self._obey()
             self._collect()
             took = self._fill()
+            if not self._stops:
+                full = len(self._runs) >= self._max_jobs
+                self._stalls.look(self._queue_names, None if full else self._slots.room(), time.time())
             waits = bool(self._runs) or took or (self._drain and self._store.next_due(self._queue_names()) is not None)
             waits = waits or (self._troubles.folder_fails and not self._stops)
             more = waits or not (self._stops or self._drain)
@@ -119,7 +126,8 @@ class Agent:
             return SOON_SECONDS
         if self._troubles.folder_fails:
             return LOOK_SECONDS
-        until = [self._lease_seconds / 3, *(run.deadline - time.monotonic() for run in self._runs.values())]
+        until = [self._lease_seconds / 3, self._stalls.due(time.time())]
+        until += (run.deadline - time.monotonic() for run in self._runs.values())
         if len(self._runs) < self._max_jobs:
             until.append(self._store.next_due(self._queue_names()) or math.inf)
         return max(min(until), 0.0)
@@ -199,12 +207,13 @@ class Agent:
 
     def _prepare(self, lease: Lease, taken: float) -> Prepared | None:
         """Code, folder and request of a run; what goes wrong here is its outcome."""
+        self._traces.taken(lease)
         try:
             runner = self._runner(str(lease.document.get("resource")))
             code = self._checkouts.of(Source.of(lease.document))
             paths = RunPaths.of(self._root / "runs", lease.item.id, lease.item.attempt)
             paths.create(lease.document.get("overrides", {}).get("run_config") or {})
-            environ = {**self._environ, **self._slots.environment(lease.token)}
+            environ = {**self._environ, **self._slots.environment(lease.token), **self._traces.running(lease)}
             request = runner.request(lease, paths, str(code), environ)
         except StoreError as error:
             self._end(lease, Preempted(f"its code could not be read: {error}"))
@@ -288,6 +297,7 @@ class Agent:
             runner.close()
         self._checkouts.close()
         try:
+            self._stalls.close(time.time())
             self._store.leave(self.info.id)
         except StoreError as error:  # others notice that we are silent
             self._troubles.store_fails(error)

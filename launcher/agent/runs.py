@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from launcher.item import Cancelled, Failed, Lease, Outcome
 from launcher.policy import timeout
 from launcher.runners import Handle, Request, Runner
+from launcher.tracing import RunTraces
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,17 @@ class Prepared:
 
 
 Listen = Callable[[AgentEvent], None]
+
+
+def traced(traces: RunTraces, listen: Listen) -> Listen:
+    """Who hears an agent's events after `traces`, which ends its spans by them."""
+
+    def hear(event: AgentEvent) -> None:
+        if event.lease and event.kind != "started":  # ended, refused, or its lease was lost
+            traces.ended(event.lease, event.outcome)
+        listen(event)
+
+    return hear
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ COMMANDS = {
     "add": "add",
     "agent": "agent",
     "cancel": "change",
+    "events": "events",
     "gc": "gc",
     "logs": "logs",
     "pause": "change",
@@ -87,6 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         code = _fail("interrupted", 130)
+    except BrokenPipeError:  # who read our output, as `head` does, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
     except Exception as error:
         if os.environ.get("LAUNCHER_DEBUG"):
             raise

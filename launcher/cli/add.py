@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from launcher import tracing
 from launcher.cli.grid import HydraCommand, Wanted, grid_options, wanted
 from launcher.cli.printing import code, echo_json, on_terminal, plain
 from launcher.cli.targets import opened
@@ -86,10 +87,13 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
     launcher add sweeps/digits.yaml
     """
     asked = wanted(ctx.obj, **given)
-    with opened(store) as target, _progress(asked.grid, as_json) as step:
+    tracing.set_up()
+    traced = tracing.adding("launcher add", sweep=asked.sweep.name)
+    with opened(store) as target, _progress(asked.grid, as_json) as step, traced as note:
         queues = {queue.name: queue for queue in target.queues()}
         dispatcher = Dispatcher(queues, str(asked.settings.root), texts=asked.variables, keep=keeping(target))
         receipt = target.push(asked.sweep, dispatcher.specs(asked.grid, asked.overlay, step), again=again)
+        note(added=receipt.added, present=receipt.present)
     _print_removed(asked.grid)
     if as_json:
         states = {state.value: number for state, number in receipt.present_states.items()}

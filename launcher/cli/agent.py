@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from launcher import tracing
 from launcher.agent import Agent, AgentEvent
 from launcher.cli.printing import label, on_terminal, shown
 from launcher.cli.targets import agent_folder, folder_option, opened, store_option
@@ -32,20 +35,25 @@ from launcher.slots import chosen, discover
     "--gpus", metavar="N|NAMES", help="GPUs for its runs, a number or as 0,1 (default: those nvidia-smi finds)."
 )
 @folder_option
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
+    envvar="LAUNCHER_LOG_FORMAT", show_envvar=True, help="Lines for people, or an object of JSON a line.",
+)  # fmt: skip
 @store_option
 def agent(
     queues: tuple[str, ...], max_jobs: int, drain: bool, folder: Path | None, cpus: float | None, memory: str | None,
-    gpus: str | None, store: str | None,
+    gpus: str | None, log_format: str, store: str | None,
 ) -> None:  # fmt: skip
     """Run what waits in the queues.
 
     Ctrl-C once: take nothing new, wait for what runs. Twice: stop what runs, and put it back into its queue.
     """
+    tracing.set_up()
     slots = chosen(discover(os.environ), cpus, memory, gpus)
     with opened(store) as target:
         _check_queues(target, queues)
         root = agent_folder(target, folder)
-        with _display(target, drain) as listen:
+        with _display(target, drain, log_format) as listen:
             worker = Agent(
                 target, root, queues=queues or None, max_jobs=max_jobs, drain=drain, slots=slots, listen=listen
             )
@@ -110,9 +118,31 @@ def describe(event: AgentEvent) -> str:
             return f"{type(other).__name__.lower():<9}  {head}: {other.reason}"
 
 
+def as_json(event: AgentEvent) -> str:
+    """An event as one line of JSON: `event` is its kind, `message` what people read; what is not known is left out."""
+    outcome = event.outcome
+    troubled = event.kind in ("recovered", "refused", "trouble") or isinstance(outcome, Failed)
+    told: dict[str, Any] = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "level": "warning" if troubled else "info",
+        "event": event.kind,
+        "message": describe(event),
+    }
+    if event.lease:
+        item = event.lease.item
+        told |= {"item": item.id, "sweep": item.sweep, "queue": item.queue, "attempt": item.attempt}
+    if outcome:
+        named = ("stage", "reason", "exit_code", "result")
+        told |= {"outcome": type(outcome).__name__.lower()} | {name: getattr(outcome, name, None) for name in named}
+    return json.dumps({name: value for name, value in told.items() if value is not None}, ensure_ascii=False)
+
+
 @contextmanager
-def _display(store: Store, drain: bool) -> Iterator[Callable[[AgentEvent], None]]:
-    """What hears the agent's events: plain lines, or lines above a bar that counts the queues' items."""
+def _display(store: Store, drain: bool, log_format: str) -> Iterator[Callable[[AgentEvent], None]]:
+    """What hears the agent's events: plain lines, or lines above a bar that counts the queues' items; JSON as asked."""
+    if log_format == "json":
+        yield lambda event: click.echo(as_json(event))
+        return
     if not on_terminal():
         yield lambda event: click.echo(describe(event))
         return

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from launcher.cli.printing import code, duration, echo_json, echo_table, moment, plain, shown, state_words
+from launcher.cli import story
+from launcher.cli.printing import code, duration, echo_json, echo_table, plain, shown, state_words
 from launcher.cli.targets import found_item, json_option, opened, store_option
 from launcher.item import Attempt, Event, Item
 from launcher.spec import PRIORITY_NAMES, LaunchSpec, Source
@@ -22,18 +23,18 @@ def show(item_id: str, store: str | None, as_json: bool) -> None:
     with opened(store) as target:
         item = found_item(target, item_id)
         document = target.document(item.id)
-        events = target.events(item.id)
-        attempts = _attempts(item, target.attempts(item.id), events)
+        attempts = _attempts(item, target.attempts(item.id), target.events(item.id))
+        told = story.read(target, item)
     if as_json:
-        echo_json({**plain(item), "spec": document, "attempts": attempts, "events": events})
+        echo_json({**plain(item), "spec": document, "attempts": attempts, **told.plain()})
         return
-    for name, value in _facts(item, document):
+    for name, value in [*_facts(item, document), *story.facts(told)]:
         if value:
             click.echo(f"{name:<10} {value}")
     if len(attempts) > 1:
         _print_attempts(attempts)
     click.echo("story")
-    for line in _story(item, events):
+    for line in story.lines(told):
         click.echo(f"  {line}")
     config = document["overrides"].get("run_config")
     if config:
@@ -87,15 +88,3 @@ def _print_attempts(attempts: list[Attempt]) -> None:
         rows.append((each.attempt, each.state.value, each.agent, took, each.exit_code, each.reason, each.run_dir))
     columns = ["ATTEMPT", "STATE", "AGENT", "TOOK", "EXIT CODE", "REASON", "FOLDER"]
     echo_table("", columns, rows, right=["ATTEMPT", "TOOK", "EXIT CODE"])
-
-
-def _story(item: Item, events: list[Event]) -> list[str]:
-    lines = [f"{moment(item.added_at)}  added"]
-    before = item.added_at
-    for event in events:
-        why = f": {event.reason}" if event.reason else ""
-        who = f" by {event.actor}" if event.actor else ""
-        past = f"after {duration(event.at - before)} {event.before.value}"
-        lines.append(f"{moment(event.at)}  {event.after.value}{who}, {past}{why}")
-        before = event.at
-    return lines

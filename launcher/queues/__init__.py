@@ -18,12 +18,14 @@ from launcher.item import (
     Item,
     ItemFilter,
     Lease,
+    LogEntry,
     Outcome,
     QueueInfo,
     Receipt,
     Sweep,
 )
 from launcher.slots import ANY_ROOM, Room
+from launcher.waits import Blocker, Stall
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,8 +91,8 @@ class Store(Protocol):
     def leave(self, agent: str) -> None:
         """An agent ends; what it still holds goes back."""
 
-    def agents(self) -> list[AgentInfo]:
-        """The agents that have not left."""
+    def agents(self, since: float | None = None) -> list[AgentInfo]:
+        """The agents that have not left; with `since`, also those that had not left at that time."""
 
     def held(self, agent: str) -> list[Lease]:
         """What an agent holds."""
@@ -124,6 +126,23 @@ class Store(Protocol):
 
     def events(self, item_id: str) -> list[Event]:
         """The transitions of an item, oldest first."""
+
+    def log(self, which: ItemFilter, *, after: int = 0, since: float | None = None, limit: int) -> list[LogEntry]:
+        """The first entries of the event log about these items that come `after` one (its seq), oldest first, from the
+        time `since` on. Entries written at the same moment may become readable one after the other, in any order."""
+
+    def blockers(self, queues: Sequence[str]) -> list[Blocker]:
+        """What may keep waiting items of these queues, as far as they are not paused, from being taken; in the order in
+        which they would be."""
+
+    def stalled(self, stalls: Iterable[Stall]) -> None:
+        """Record why an agent took nothing; one that is recorded already is extended. Old ones are forgotten."""
+
+    def stalls(self, item_id: str) -> list[Stall]:
+        """Why agents took no items like this one while it was there."""
+
+    def ahead(self, item_id: str) -> int:
+        """How many items would be taken from its queue before a waiting one."""
 
     def attempts(self, item_id: str) -> list[Attempt]:
         """How the starts of an item ended, all but its last."""

@@ -10,9 +10,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from launcher import canonical
-from launcher.errors import NotFoundError, StoreError, suggest
+from launcher.errors import NotFoundError, suggest
 from launcher.item import (
-    TERMINAL,
     AgentInfo,
     Attempt,
     Count,
@@ -22,13 +21,14 @@ from launcher.item import (
     Lease,
     Lost,
     Outcome,
-    QueueInfo,
     Receipt,
     RunState,
     Sweep,
 )
 from launcher.queues import rows, staging
+from launcher.queues.catalog import Catalog
 from launcher.queues.documents import Documents
+from launcher.queues.history import History
 from launcher.queues.sql import statement
 from launcher.queues.upkeep import Upkeep
 from launcher.slots import ANY_ROOM, Room
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 PAGE = 1000
 
 
-class SqlStore(Upkeep):
+class SqlStore(Catalog, History, Upkeep):
     """A store over a connection of its dialect; see `launcher.queues.Store` for its verbs.
 
     `_session` gives this thread a connection that commits each statement; `_writing` one inside a transaction.
@@ -190,7 +190,7 @@ class SqlStore(Upkeep):
 
     def _release(self, agent: str, state: str, reason: str, beats: int | None) -> int:
         with self._session() as db, self._transaction(db):
-            which = {"agent": agent, "state": state, "beats": beats}
+            which = {"agent": agent, "state": state, "beats": beats, "now": time.time()}
             if not db.execute(self._sql("end_agent"), which).rowcount and beats is not None:
                 return 0
             now = time.time()
@@ -200,7 +200,9 @@ class SqlStore(Upkeep):
     def adopt(self, dead: str, agent: str) -> list[Lease]:
         """See `Store.adopt`."""
         with self._session() as db, self._transaction(db):
-            if not db.execute(self._sql("end_agent"), {"agent": dead, "state": "lost", "beats": None}).rowcount:
+            if not db.execute(
+                self._sql("end_agent"), {"agent": dead, "state": "lost", "beats": None, "now": time.time()}
+            ).rowcount:
                 return []
             tokens = {lease.token for lease in self._held(db, dead)}
             db.execute(self._sql("adopt_items"), {"dead": dead, "agent": agent})
@@ -211,15 +213,6 @@ class SqlStore(Upkeep):
         with self._session() as db:
             texts = {"queues": canonical.encode(agent.queues), "room": canonical.encode(agent.room)}
             db.execute(self._sql("upsert_agent"), asdict(agent) | texts)
-
-    def agents(self) -> list[AgentInfo]:
-        """See `Store.agents`."""
-        with self._session() as db:
-            found = [dict(row) for row in db.execute(self._sql("select_agents"))]
-        return [
-            AgentInfo(**row | {"queues": tuple(canonical.decode(row["queues"])), "room": canonical.decode(row["room"])})
-            for row in found
-        ]
 
     # -- people's verbs -------------------------------------------------------------------------------------------
 
@@ -321,57 +314,6 @@ class SqlStore(Upkeep):
         """See `Store.sweeps`."""
         with self._session() as db:
             return [Sweep(**dict(row)) for row in db.execute(self._sql("select_sweeps"))]
-
-    # -- queues ---------------------------------------------------------------------------------------------------
-
-    def queues(self) -> list[QueueInfo]:
-        """See `Store.queues`."""
-        with self._session() as db:
-            return [rows.queue_of(row) for row in db.execute(self._sql("select_queues"))]
-
-    def create_queue(self, queue: QueueInfo) -> None:
-        """See `Store.create_queue`."""
-        with self._session() as db, self._transaction(db):
-            if not db.execute(self._sql("insert_queue"), rows.queue_row(queue) | {"now": time.time()}).rowcount:
-                raise StoreError(f"queue {queue.name!r} exists already in {self.url}; choose another name")
-
-    def update_queue(self, queue: QueueInfo) -> None:
-        """See `Store.update_queue`."""
-        self._change_queue("update_queue", queue.name, rows.queue_row(queue))
-
-    def pause_queue(self, name: str, *, paused: bool) -> None:
-        """See `Store.pause_queue`."""
-        self._change_queue("pause_queue", name, {"paused": paused})
-
-    def delete_queue(self, name: str) -> None:
-        """See `Store.delete_queue`."""
-        left = [count for count in self.counts() if count.queue == name and count.state not in TERMINAL]
-        if left:
-            told = ", ".join(f"{count.number} {count.state.value}" for count in left)
-            raise StoreError(f"queue {name!r} still has items ({told}); cancel them first, or wait for them")
-        self._change_queue("delete_queue", name, {"now": time.time()})
-
-    def _change_queue(self, verb: str, name: str, values: Mapping[str, Any]) -> None:
-        with self._session() as db, self._transaction(db):
-            if not db.execute(self._sql(verb), {**values, "name": name}).rowcount:
-                known = suggest(name, [row["name"] for row in db.execute(self._sql("select_queues"))])
-                raise NotFoundError(f"no queue named {name!r} in {self.url}; {known}")
-            self._notify(db)
-
-    # -- patches ---------------------------------------------------------------------------------------------------
-
-    def keep_patch(self, digest: str, content: bytes) -> None:
-        """See `Store.keep_patch`."""
-        with self._session() as db:
-            db.execute(self._sql("insert_patch"), {"digest": digest, "content": content})
-
-    def patch(self, digest: str) -> bytes:
-        """See `Store.patch`."""
-        with self._session() as db:
-            row = db.execute(self._sql("select_patch"), {"digest": digest}).fetchone()
-        if row is None:
-            raise NotFoundError(f"no patch {digest!r} in {self.url}")
-        return bytes(row["content"])
 
     # -- what the verbs share -------------------------------------------------------------------------------------
 

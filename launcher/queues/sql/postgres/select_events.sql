@@ -1,2 +1,4 @@
+-- The transitions of an item; changes of its hold alone are left to the log.
 SELECT at, before, after, attempt, actor, reason FROM events
-WHERE item = (SELECT seq FROM items WHERE id = %(id)s) ORDER BY seq
+WHERE item = (SELECT seq FROM items WHERE id = %(id)s)
+    AND before <> after ORDER BY seq

@@ -1,0 +1,77 @@
+"""What a store over SQL keeps beside its items: its queues, and patches of uncommitted code. A part of `SqlStore`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from launcher.errors import NotFoundError, StoreError, suggest
+from launcher.item import TERMINAL, Count, QueueInfo
+from launcher.queues import rows
+
+
+class Catalog:
+    """The verbs about queues and patches; see `launcher.queues.Store`.
+
+    `_session` gives this thread a connection that commits each statement; `_transaction` makes those inside it one.
+    """
+
+    url: str
+    counts: Callable[[], list[Count]]
+    _session: Callable[[], AbstractContextManager[Any]]
+    _transaction: Callable[[Any], AbstractContextManager[Any]]
+    _sql: Callable[..., str]
+    _notify: Callable[[Any], None]
+
+    # -- queues ---------------------------------------------------------------------------------------------------
+
+    def queues(self) -> list[QueueInfo]:
+        """See `Store.queues`."""
+        with self._session() as db:
+            return [rows.queue_of(row) for row in db.execute(self._sql("select_queues"))]
+
+    def create_queue(self, queue: QueueInfo) -> None:
+        """See `Store.create_queue`."""
+        with self._session() as db, self._transaction(db):
+            if not db.execute(self._sql("insert_queue"), rows.queue_row(queue) | {"now": time.time()}).rowcount:
+                raise StoreError(f"queue {queue.name!r} exists already in {self.url}; choose another name")
+
+    def update_queue(self, queue: QueueInfo) -> None:
+        """See `Store.update_queue`."""
+        self._change_queue("update_queue", queue.name, rows.queue_row(queue))
+
+    def pause_queue(self, name: str, *, paused: bool) -> None:
+        """See `Store.pause_queue`."""
+        self._change_queue("pause_queue", name, {"paused": paused})
+
+    def delete_queue(self, name: str) -> None:
+        """See `Store.delete_queue`."""
+        left = [count for count in self.counts() if count.queue == name and count.state not in TERMINAL]
+        if left:
+            told = ", ".join(f"{count.number} {count.state.value}" for count in left)
+            raise StoreError(f"queue {name!r} still has items ({told}); cancel them first, or wait for them")
+        self._change_queue("delete_queue", name, {"now": time.time()})
+
+    def _change_queue(self, verb: str, name: str, values: Mapping[str, Any]) -> None:
+        with self._session() as db, self._transaction(db):
+            if not db.execute(self._sql(verb), {**values, "name": name}).rowcount:
+                known = suggest(name, [row["name"] for row in db.execute(self._sql("select_queues"))])
+                raise NotFoundError(f"no queue named {name!r} in {self.url}; {known}")
+            self._notify(db)
+
+    # -- patches ---------------------------------------------------------------------------------------------------
+
+    def keep_patch(self, digest: str, content: bytes) -> None:
+        """See `Store.keep_patch`."""
+        with self._session() as db:
+            db.execute(self._sql("insert_patch"), {"digest": digest, "content": content})
+
+    def patch(self, digest: str) -> bytes:
+        """See `Store.patch`."""
+        with self._session() as db:
+            row = db.execute(self._sql("select_patch"), {"digest": digest}).fetchone()
+        if row is None:
+            raise NotFoundError(f"no patch {digest!r} in {self.url}")
+        return bytes(row["content"])

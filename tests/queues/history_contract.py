@@ -1,0 +1,198 @@
+"""What every store must honour about the past: the event log, why items waited, and which agents were there. Stores'
+own tests inherit it beside `StoreContract`."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from launcher.item import Failed, Finished, ItemFilter, LogEntry, QueueInfo, RunState, Sweep
+from launcher.queues import Store, history
+from launcher.waits import ALL_NEEDS, Stall
+from tests.queues.needs_contract import asking
+from tests.queues.store_contract import EVERYTHING, agent, one, pop, push_and_pop, push_one, spec, start
+
+PENDING, LEASED, RUNNING = RunState.PENDING, RunState.LEASED, RunState.RUNNING
+
+
+def told(entries: list[LogEntry]) -> list[tuple[RunState, RunState, str | None]]:
+    return [(entry.before, entry.after, entry.hold) for entry in entries]
+
+
+def log(store: Store, which: ItemFilter = EVERYTHING) -> list[LogEntry]:
+    return store.log(which, limit=1000)
+
+
+class HistoryContract:
+    # -- the event log --------------------------------------------------------------------------------------------
+
+    def test_the_log_tells_every_transition_with_what_it_is_about(self, store: Store) -> None:
+        store.push(Sweep("s"), [spec()])
+        [lease] = pop(store, "a")
+        start(store, lease)
+        store.finish([(lease, Failed("run", "exit code 1", 1))])
+        entries = log(store)
+        assert told(entries) == [(PENDING, LEASED, None), (LEASED, RUNNING, None), (RUNNING, RunState.FAILED, None)]
+        assert {(entry.item, entry.sweep, entry.queue, entry.attempt) for entry in entries} == {
+            (lease.item.id, "s", "default", 1)
+        }
+        assert [(entry.actor, entry.reason) for entry in entries] == [("a", None), ("a", None), ("a", "exit code 1")]
+        assert [entry.at for entry in entries] == [event.at for event in store.events(lease.item.id)]
+
+    def test_the_log_tells_when_an_item_is_held_and_let_go(self, store: Store) -> None:
+        item_id = push_one(store)
+        before = time.time()
+        store.hold(EVERYTHING)
+        store.hold(EVERYTHING)
+        store.resume(EVERYTHING)
+        entries = log(store)
+        assert told(entries) == [(PENDING, PENDING, "paused"), (PENDING, PENDING, None)]
+        assert before - 0.1 <= entries[0].at <= entries[1].at <= time.time() + 0.1
+        assert store.events(item_id) == [], "no transition was made"
+
+    def test_the_log_tells_that_an_item_backs_off_and_that_its_sweep_is_stopped(self, store: Store) -> None:
+        retry = {"on": ["failed"], "backoff": {"initial": "1h"}}
+        store.push(Sweep("s", stop_after_failures=1), [spec(retry=retry), spec(1), spec(2)])
+        first, second = pop(store, limit=2)
+        store.finish([(first, Failed("run", "x", 1))])
+        assert told(log(store, one(first.item.id)))[-1] == (LEASED, PENDING, "backoff")
+        store.finish([(second, Failed("run", "x", 1))])
+        [third] = [item.id for item in store.items(ItemFilter(states=frozenset({PENDING}))) if item.attempt == 0]
+        assert told(log(store, one(third))) == [(PENDING, PENDING, "failures")]
+        assert told(log(store, one(first.item.id)))[-1] == (PENDING, PENDING, "failures")
+
+    def test_the_log_is_read_page_by_page(self, store: Store) -> None:
+        store.push(None, [spec(seed) for seed in range(5)])
+        pop(store)
+        whole = log(store)
+        assert [entry.seq for entry in whole] == sorted({entry.seq for entry in whole})
+        first = store.log(EVERYTHING, limit=2)
+        rest = store.log(EVERYTHING, after=first[-1].seq, limit=1000)
+        assert first + rest == whole
+        assert len(first) == 2
+        assert store.log(EVERYTHING, after=whole[-1].seq, limit=10) == []
+
+    def test_the_log_of_a_filter_and_from_a_time_on(self, store: Store) -> None:
+        store.push(Sweep("s"), [spec(1)])
+        store.push(Sweep("t"), [spec(2)])
+        [first] = pop(store, limit=1)
+        between = log(store)[-1].at
+        while time.time() <= between:
+            time.sleep(0.001)
+        store.finish([(first, Finished())])
+        pop(store)
+        assert [entry.sweep for entry in log(store, ItemFilter(sweep="s"))] == ["s", "s"]
+        assert [entry.after for entry in log(store, one(first.item.id))] == [LEASED, RunState.FINISHED]
+        late = store.log(EVERYTHING, since=between + 1e-6, limit=10)
+        assert [(entry.sweep, entry.after) for entry in late] == [("s", RunState.FINISHED), ("t", LEASED)]
+
+    def test_deleted_items_are_gone_from_the_log(self, store: Store) -> None:
+        item_id = push_one(store)
+        store.hold(EVERYTHING)
+        store.delete(one(item_id))
+        assert log(store) == []
+
+    # -- what items wait for --------------------------------------------------------------------------------------
+
+    def test_nothing_blocks_where_nothing_waits(self, store: Store) -> None:
+        push_and_pop(store)
+        held = push_one(store, 1)
+        store.hold(one(held))
+        assert store.blockers(["default"]) == []
+        assert store.blockers([]) == []
+        push_one(store, 2)
+        store.pause_queue("default", paused=True)
+        assert store.blockers(["default"]) == [], "a pause is recorded by itself"
+
+    def test_blockers_say_how_full_a_queue_is(self, store: Store) -> None:
+        store.create_queue(QueueInfo("two", "local-process", max_running=2))
+        store.push(None, [spec(seed, "two") for seed in range(3)])
+        store.pop("a", ["two"], 1)
+        [blocker] = store.blockers(["two", "default", "nowhere"])
+        assert (blocker.queue, blocker.needs, dict(blocker.asked)) == ("two", 0, {})
+        assert (blocker.max_running, blocker.busy, blocker.full_limit) == (2, 1, None)
+
+    def test_blockers_say_what_is_asked_for_in_the_order_of_taking(self, store: Store) -> None:
+        store.push(None, [spec(), asking(gpus=1, priority=1), asking(2, gpus=1, priority=1), asking(3, cpus=2)])
+        found = store.blockers(["default"])
+        assert [(blocker.asked.get("gpus"), blocker.asked.get("cpus")) for blocker in found] == [
+            (1.0, 0.0),
+            (None, None),
+            (0.0, 2.0),
+        ]
+        assert len({blocker.needs for blocker in found}) == 3
+
+    def test_blockers_name_a_limit_that_is_full(self, store: Store) -> None:
+        store.push(None, [asking(seed, limits={"licence": 1, "server": 9}) for seed in range(2)])
+        assert [blocker.full_limit for blocker in store.blockers(["default"])] == [None]
+        pop(store, limit=1)
+        assert [blocker.full_limit for blocker in store.blockers(["default"])] == ["licence"]
+
+    def test_how_many_items_are_ahead(self, store: Store) -> None:
+        store.create_queue(QueueInfo("other", "local-process"))
+        first, second, third = store.push(None, [spec(1), spec(2), spec(3, priority=1)]).ids
+        store.push(None, [spec(4, "other")])
+        assert [store.ahead(item) for item in (first, second, third)] == [1, 2, 0]
+        store.hold(one(first))
+        assert store.ahead(second) == 1, "what is held is passed over"
+        pop(store)
+        assert store.ahead(third) == 0
+
+    # -- why they waited ------------------------------------------------------------------------------------------
+
+    def test_a_stall_is_extended_and_told_of_items_that_ask_for_the_same(self, store: Store) -> None:
+        plain, sized = store.push(None, [spec(), asking(gpus=1)]).ids
+        needs = next(blocker.needs for blocker in store.blockers(["default"]) if blocker.needs)
+        now = time.time()
+        stall = Stall("default", needs, "a", "no free GPU", now, now + 1)
+        store.stalled([stall, Stall("other", needs, "a", "no free GPU", now, now + 1)])
+        longer = Stall("default", needs, "a", "no free GPU", now, now + 5)
+        everybody = Stall("default", ALL_NEEDS, "b", "queue limit", now, now + 2)
+        store.stalled([longer, everybody])
+        store.stalled([])
+        assert set(store.stalls(sized)) == {longer, everybody}
+        assert store.stalls(plain) == [everybody]
+
+    def test_stalls_from_before_an_item_are_not_its_own(self, store: Store) -> None:
+        item_id = push_one(store)
+        added = store.item(item_id).added_at
+        store.stalled([Stall("default", 0, "a", "no free CPU", added - 9, added - 1)])
+        assert store.stalls(item_id) == []
+
+    def test_a_pause_of_a_queue_is_kept(self, store: Store) -> None:
+        item_id = push_one(store)
+        store.pause_queue("default", paused=True)
+        store.pause_queue("default", paused=True)
+        [pause] = store.stalls(item_id)
+        assert (pause.cause, pause.agent, pause.until) == ("queue paused", "", None)
+        store.pause_queue("default", paused=False)
+        [ended] = store.stalls(item_id)
+        assert ended.since == pause.since
+        assert ended.until is not None
+        assert ended.since <= ended.until <= time.time() + 0.1
+        store.pause_queue("default", paused=True)
+        assert sorted(stall.until is None for stall in store.stalls(item_id)) == [False, True]
+
+    def test_old_stalls_are_forgotten(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(history, "KEPT_STALLS", 3)
+        item_id = push_one(store)
+        store.pause_queue("default", paused=True)
+        now = time.time()
+        for second in range(6):
+            store.stalled([Stall("default", 0, "a", "no free CPU", now + second, now + second + 1)])
+        kept = sorted(stall.until - now for stall in store.stalls(item_id) if stall.until is not None)
+        assert kept == pytest.approx([3, 4, 5, 6])
+        assert [stall.cause for stall in store.stalls(item_id) if stall.until is None] == ["queue paused"]
+
+    def test_agents_that_have_left_are_told_from_a_time_on(self, store: Store) -> None:
+        long_ago = time.time() - 1000
+        store.register(agent("left", seen_at=long_ago))
+        store.register(agent("lost", seen_at=long_ago))
+        store.register(agent("here", seen_at=long_ago))
+        before = time.time()
+        store.leave("left")
+        store.release("lost", "silent")
+        assert {found.id for found in store.agents()} == {"here"}
+        assert {found.id: found.state for found in store.agents(before)} == {"left": "left", "here": "alive"}
+        assert len(store.agents(long_ago)) == 3
