@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -163,6 +164,18 @@ class World:
     def runs(self, *, by: str = "") -> None:
         """Wait until something runs, at this agent."""
         self.wait(lambda: [item for item in self.items(RunState.RUNNING) if item.agent == (by or item.agent)], "a run")
+
+    def can_write(self) -> bool:
+        """Whether no process holds the write lock of an SQLite store for long."""
+        if self.server:
+            return True
+        with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"), timeout=1.0, isolation_level=None)) as db:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            db.execute("ROLLBACK")
+        return True
 
     def progresses(self) -> None:
         """A fault is over now: wait until the next item finishes, and note how long that takes."""
