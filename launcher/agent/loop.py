@@ -180,10 +180,21 @@ class Agent:
         if any(lease.item.attempt > 1 for lease in leases):
             self._end_strays()  # an earlier attempt may go on here, of an agent that is stopped or was killed
         prepared = [run for lease in leases if (run := self._prepare(lease, taken))]
+        if time.monotonic() - taken > self._lease_seconds / 2:
+            prepared = self._still_ours(prepared)
         for runner in self._runners.values():
             self._submit(runner, [(lease, request) for lease, request, of in prepared if of is runner])
         self._reports.send(self._runs)
         return bool(leases)
+
+    def _still_ours(self, prepared: Sequence[tuple[Lease, Request, Runner]]) -> list[tuple[Lease, Request, Runner]]:
+        """What may be submitted after preparing for long, or standing still: others may run the rest by now."""
+        held = self._store.leases(self.info.id)
+        for lease, _, _ in prepared:
+            if lease.token not in held:
+                self._slots.give_back(lease.token)
+                self._tell("trouble", "lost its lease before it was started, another attempt counts", lease)
+        return [entry for entry in prepared if entry[0].token in held]
 
     def _take(self) -> list[Lease]:
         """Leases for our free places and our room; one by one while the store gives them so."""

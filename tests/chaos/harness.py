@@ -166,9 +166,13 @@ class World:
         self.wait(lambda: [item for item in self.items(RunState.RUNNING) if item.agent == (by or item.agent)], "a run")
 
     def can_write(self) -> bool:
-        """Whether no process holds the write lock of an SQLite store for long."""
+        """Whether no process that stands still holds a lock: SQLite's, or one of PostgreSQL's, which it ends later."""
         if self.server:
-            return True
+            time.sleep(0.2)
+            stalled = (
+                "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND now() - state_change > '0.1 s'"
+            )
+            return not self.server.sql("postgres", stalled)
         with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"), timeout=1.0, isolation_level=None)) as db:
             try:
                 db.execute("BEGIN IMMEDIATE")

@@ -136,7 +136,7 @@ def agent_stopped(of: World) -> None:
         name = of.name(victim)
         of.runs(by=name)
         with faults.stopped(victim):
-            while not of.can_write():  # an SQLite store stands still while a writer does
+            while not of.can_write():  # only a stop between two writes is measured here
                 victim.send_signal(signal.SIGCONT)
                 time.sleep(0.01)
                 victim.send_signal(signal.SIGSTOP)
