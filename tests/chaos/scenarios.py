@@ -277,6 +277,6 @@ SCENARIOS = (
         settings=("max_connections=20",),
     ),
     Scenario("busy-writers", "eight processes add, cancel and list at once", busy_writers),
-    Scenario("disk-full", "the disk of the runs, and of an SQLite store, is full", disk_full, disk="6m"),
+    Scenario("disk-full", "the disk of the runs, and of an SQLite store, is full", disk_full, disk="80m"),
     Scenario("folder-blocked", "the folder of the runs cannot be written", folder_blocked),
 )
