@@ -162,8 +162,14 @@ class World:
         return [item for item in self.items(*HELD) if item.agent == agent]
 
     def runs(self, *, by: str = "") -> None:
-        """Wait until something runs, at this agent."""
-        self.wait(lambda: [item for item in self.items(RunState.RUNNING) if item.agent == (by or item.agent)], "a run")
+        """Wait until something runs, at this agent; there is always more to do."""
+
+        def running() -> list[Item]:
+            if self.count(RunState.PENDING) < 20:
+                self.add(50, f"more-{len(self.acknowledged)}")
+            return [item for item in self.items(RunState.RUNNING) if item.agent == (by or item.agent)]
+
+        self.wait(running, "a run")
 
     def can_write(self) -> bool:
         """Whether no process that stands still holds a lock: SQLite's, or one of PostgreSQL's, which it ends later."""

@@ -129,7 +129,7 @@ def machine_lost(of: World) -> None:
 
 def agent_stopped(of: World) -> None:
     """An agent is stopped for longer than its lease, its runs end meanwhile, others repeat them; then it wakes up."""
-    of.add(500 if of.long else 30)
+    of.add(200 if of.long else 30)
     agents = [of.agent(), of.agent()]
     for turn in range(8 if of.long else 2):
         victim = agents[turn % 2]
