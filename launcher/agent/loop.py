@@ -289,7 +289,8 @@ class Agent:
         self._slots.take(lease.token, Needs.of(lease.document), handle.get("gpus", ()))
 
     def _end_strays(self, doomed: Collection[str] = ()) -> None:
-        if count := end_strays(self._store, self._runner("local-process"), self._root / "runs", self._runs, doomed):
+        ours = {token for token, run in self._runs.items() if not run.abandoned}
+        if count := end_strays(self._store, self._runner("local-process"), self._root / "runs", ours, doomed):
             self._tell("recovered", f"{count} processes ended that no agent had a lease for")
 
     def _leave(self) -> None:
