@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import select
 import shutil
 import signal
 import socket
@@ -18,6 +19,9 @@ from launcher.item import AgentInfo, ItemFilter
 from launcher.queues import Store
 from launcher.runners import Runner
 from launcher.runners.keeper import process_lives, process_started
+
+DEATH_SECONDS = 2.0
+"""How long processes that are killed may take to be gone, before others take their place anyway."""
 
 
 def describe(queues: tuple[str, ...], max_jobs: int, room: Mapping[str, float]) -> AgentInfo:
@@ -62,10 +66,21 @@ def end_strays(store: Store, runner: Runner, root: Path, ours: Collection[str], 
     known = {item.id for item in store.items(ItemFilter(ids=tuple({stray.item for stray in strays})))}
     valid = store.valid({stray.token for stray in strays}) - set(doomed)
     ended = [stray.pid for stray in strays if stray.item in known and stray.token not in valid]
-    for pid in ended:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    _kill(ended)
     return len(ended)
+
+
+def _kill(pids: Collection[int]) -> None:
+    """SIGKILL, and wait until they are gone: their items may start again at once."""
+    handles = []
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            handles.append(os.pidfd_open(pid))
+            signal.pidfd_send_signal(handles[-1], signal.SIGKILL)
+    deadline = time.monotonic() + DEATH_SECONDS
+    for handle in handles:
+        select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
+        os.close(handle)
 
 
 ROOM_BYTES = 1_000_000

@@ -180,10 +180,21 @@ class Agent:
         if any(lease.item.attempt > 1 for lease in leases):
             self._end_strays()  # an earlier attempt may go on here, of an agent that is stopped or was killed
         prepared = [run for lease in leases if (run := self._prepare(lease, taken))]
+        if time.monotonic() - taken > self._lease_seconds / 2:
+            prepared = self._still_ours(prepared)
         for runner in self._runners.values():
             self._submit(runner, [each for each in prepared if each.runner is runner])
         self._reports.send(self._runs)
         return bool(leases)
+
+    def _still_ours(self, prepared: Sequence[Prepared]) -> list[Prepared]:
+        """What may be submitted after preparing for long, or standing still: others may run the rest by now."""
+        held = self._store.leases(self.info.id)
+        for each in prepared:
+            if each.lease.token not in held:
+                self._slots.give_back(each.lease.token)
+                self._tell("trouble", "lost its lease before it was started, another attempt counts", each.lease)
+        return [each for each in prepared if each.lease.token in held]
 
     def _take(self) -> list[Lease]:
         """Leases for our free places and our room; one by one while the store gives them so."""
@@ -283,7 +294,8 @@ class Agent:
         self._checkouts.hold(str(handle.get("code", "")))
 
     def _end_strays(self, doomed: Collection[str] = ()) -> None:
-        if count := end_strays(self._store, self._runner("local-process"), self._root / "runs", self._runs, doomed):
+        ours = {token for token, run in self._runs.items() if not run.abandoned}
+        if count := end_strays(self._store, self._runner("local-process"), self._root / "runs", ours, doomed):
             self._tell("recovered", f"{count} processes ended that no agent had a lease for")
 
     def _leave(self) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -161,8 +162,30 @@ class World:
         return [item for item in self.items(*HELD) if item.agent == agent]
 
     def runs(self, *, by: str = "") -> None:
-        """Wait until something runs, at this agent."""
-        self.wait(lambda: [item for item in self.items(RunState.RUNNING) if item.agent == (by or item.agent)], "a run")
+        """Wait until something runs, at this agent; there is always more to do."""
+
+        def running() -> list[Item]:
+            if self.count(RunState.PENDING) < 20:
+                self.add(50, f"more-{len(self.acknowledged)}")
+            return [item for item in self.items(RunState.RUNNING) if item.agent == (by or item.agent)]
+
+        self.wait(running, "a run")
+
+    def can_write(self) -> bool:
+        """Whether no process that stands still holds a lock: SQLite's, or one of PostgreSQL's, which it ends later."""
+        if self.server:
+            time.sleep(0.2)
+            stalled = (
+                "SELECT 1 FROM pg_stat_activity WHERE state = 'idle in transaction' AND now() - state_change > '0.1 s'"
+            )
+            return not self.server.sql("postgres", stalled)
+        with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"), timeout=1.0, isolation_level=None)) as db:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            db.execute("ROLLBACK")
+        return True
 
     def progresses(self) -> None:
         """A fault is over now: wait until the next item finishes, and note how long that takes."""

@@ -129,13 +129,17 @@ def machine_lost(of: World) -> None:
 
 def agent_stopped(of: World) -> None:
     """An agent is stopped for longer than its lease, its runs end meanwhile, others repeat them; then it wakes up."""
-    of.add(500 if of.long else 30)
+    of.add(200 if of.long else 30)
     agents = [of.agent(), of.agent()]
     for turn in range(8 if of.long else 2):
         victim = agents[turn % 2]
         name = of.name(victim)
         of.runs(by=name)
         with faults.stopped(victim):
+            while not of.can_write():  # only a stop between two writes is measured here
+                victim.send_signal(signal.SIGCONT)
+                time.sleep(0.01)
+                victim.send_signal(signal.SIGSTOP)
             of.lets_go(name)
             of.progresses()
 
@@ -254,7 +258,7 @@ SCENARIOS = (
         "agents-die-between",
         "`kill -9` of agents right before and after each of their reports",
         agents_die_between,
-        options={"seconds": 1.0},
+        options={"seconds": 0.7},
     ),
     Scenario("machine-lost", "`kill -9` of the only agent of a machine", machine_lost, options={"seconds": 0.5}),
     Scenario(
@@ -273,6 +277,6 @@ SCENARIOS = (
         settings=("max_connections=20",),
     ),
     Scenario("busy-writers", "eight processes add, cancel and list at once", busy_writers),
-    Scenario("disk-full", "the disk of the runs, and of an SQLite store, is full", disk_full, disk="6m"),
+    Scenario("disk-full", "the disk of the runs, and of an SQLite store, is full", disk_full, disk="80m"),
     Scenario("folder-blocked", "the folder of the runs cannot be written", folder_blocked),
 )

@@ -16,6 +16,7 @@ from tests.services import postgres_programs
 PLAYS = [(scenario, store) for scenario in SCENARIOS for store in scenario.stores]
 
 
+@pytest.mark.timeout(300)  # also beside other tests
 @pytest.mark.parametrize(("scenario", "store"), PLAYS, ids=[f"{scenario.name}-{store}" for scenario, store in PLAYS])
 def test_nothing_is_lost_doubled_stale_or_left_behind(scenario: Scenario, store: str, tmp_path: Path) -> None:
     if store == "postgres":

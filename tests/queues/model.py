@@ -288,7 +288,8 @@ class Model:
         known = self.agents.get(agent)
         silent = known is not None and known.state == "alive" and beats in (None, known.beats)
         if known and silent:
-            self.agents[agent] = replace(known, state=state)
+            seen = now if state == "left" else known.seen_at
+            self.agents[agent] = replace(known, state=state, seen_at=seen)
         if beats is not None and not silent:
             return 0
         ended = [(entry.item.id, str(entry.token), Lost(reason)) for entry in self.held(agent)]
