@@ -166,7 +166,7 @@ class Model:
         if sweep is not None:
             self.sweeps[sweep] = stop_after or self.sweeps.get(sweep)
         missing = self._missing(sweep, works, again)
-        retried = 0 if sweep is None or again else self._retry_failed(now, sweep, works)
+        retried, present = (0, {}) if sweep is None or again else self._present(now, sweep, works)
         for item_id, work in zip(ids, missing, strict=True):
             assert work.run_id in (None, item_id)
             item = Item(
@@ -174,13 +174,26 @@ class Model:
                 expires_at=None if work.wait_at_most is None else now + work.wait_at_most,
             )  # fmt: skip
             self.entries.append(Entry(item, work))
-        return Receipt(sweep, len(missing), len(works) - len(missing) - retried, tuple(ids), retried)
+        return Receipt(sweep, len(missing), len(works) - len(missing) - retried, tuple(ids), retried, present)
+
+    def _present(self, now: float, sweep: str, works: Sequence[Work]) -> tuple[int, dict[RunState, int]]:
+        """How many failed items wait again, and in which states the others are that are there already."""
+        retried = self._retry_failed(now, sweep, works)
+        states: Counter[RunState] = Counter()
+        for work in works:
+            if same := self._same(sweep, work.seed, work.queue):
+                states[next((e for e in reversed(same) if e.item.state is not FAILED), same[-1]).item.state] += 1
+        states[PENDING] -= retried
+        return retried, {state: number for state, number in states.items() if number}
+
+    def _same(self, sweep: str, seed: int, queue: str) -> list[Entry]:
+        return [e for e in self.entries if (e.item.sweep, e.work.seed, e.work.queue) == (sweep, seed, queue)]
 
     def _retry_failed(self, now: float, sweep: str, works: Sequence[Work]) -> int:
         """What is brought again and there only as failed waits again: the newest item of each such work."""
         retried = 0
         for seed, queue in {(work.seed, work.queue) for work in works}:
-            same = [e for e in self.entries if (e.item.sweep, e.work.seed, e.work.queue) == (sweep, seed, queue)]
+            same = self._same(sweep, seed, queue)
             if same and all(entry.item.state is FAILED for entry in same):
                 self._wait_again(now, same[-1], None, "added again")
                 retried += 1
