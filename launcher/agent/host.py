@@ -7,7 +7,6 @@ import errno
 import os
 import secrets
 import shutil
-import signal
 import socket
 import time
 from collections.abc import Collection, Mapping
@@ -53,18 +52,17 @@ def died_here(agent: AgentInfo) -> bool:
 
 
 def end_strays(store: Store, runner: Runner, root: Path, ours: Collection[str], doomed: Collection[str] = ()) -> int:
-    """Kill the processes of runs below `root` for which nobody has a lease any more, `ours` by their tokens apart, and
+    """End what is left of runs below `root` for which nobody has a lease any more, `ours` by their tokens apart, and of
     the `doomed`, whose leases are about to end: what agents left that were killed, or lost their leases. Runs of
-    other stores may lie below `root` too; they are left alone. Returns how many processes were killed."""
+    other stores may lie below `root` too; they are left alone. Returns how many processes or containers were ended."""
     strays = [stray for stray in runner.strays(root) if stray.token in doomed or stray.token not in ours]
     if not strays:
         return 0
     known = {item.id for item in store.items(ItemFilter(ids=tuple({stray.item for stray in strays})))}
     valid = store.valid({stray.token for stray in strays}) - set(doomed)
-    ended = [stray.pid for stray in strays if stray.item in known and stray.token not in valid]
-    for pid in ended:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+    ended = [stray for stray in strays if stray.item in known and stray.token not in valid]
+    if ended:
+        runner.end(ended)
     return len(ended)
 
 
