@@ -12,6 +12,9 @@ from typing import Any
 
 NUMERIC = re.compile(r"[-+]?[0-9_.]*(inf|nan|[0-9_.]([eE][-+]?[0-9_]+)?)", re.IGNORECASE)
 
+PRIVATE = ".private"
+"""The folder, below the folder of runs, for what runs are given that nobody else may read."""
+
 
 def write_atomically(path: Path, text: str) -> None:
     """Write `text` so that readers, and a crash at any moment, see the old file or the whole new one."""
@@ -52,8 +55,17 @@ class RunPaths:
 
     @property
     def exit_code(self) -> Path:
-        """Where the keeper of a local process writes its exit code."""
+        """Where the exit code is written down as soon as it is known, so that no later crash loses it."""
         return self.folder / "exit_code"
+
+    def private(self, token: str) -> Path:
+        """The folder for what only the start of the run with this lease may read; removed when it has started."""
+        return self.root / PRIVATE / f"{self.folder.parent.name}-{token}"
+
+    @property
+    def root(self) -> Path:
+        """The agent's folder of runs."""
+        return self.folder.parents[1]
 
     def create(self, config: Mapping[str, Any]) -> None:
         """Make the folder, with the composed config in it."""

@@ -36,6 +36,18 @@ def in_bytes(amount: float | str) -> float:
     return float(amount)
 
 
+def _number(given: object) -> float:
+    """A number, or the text of one; other texts (macros, `all`) count for nothing, as nobody knows them yet."""
+    match = AMOUNT.fullmatch(str(given).strip())
+    return float(match[1]) if match and not match[2] else 0.0
+
+
+def _docker_bytes(given: object) -> float:
+    """As Docker reads an amount: m and g are powers of two; 0 for what is none."""
+    match = AMOUNT.fullmatch(str(given).strip())
+    return float(match[1]) * UNITS[match[2].upper().removesuffix("I") + ("I" if match[2] else "")] if match else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a run asks for: CPUs, bytes of memory, GPUs (a part of one, or whole ones), and its places in `limits`."""
@@ -47,19 +59,24 @@ class Needs:
 
     @staticmethod
     def of(document: Mapping[str, Any]) -> Needs:
-        """The needs of a launch spec: of its local-process `resource_args`, and its `limits`.
+        """The needs of a launch spec: of the `resource_args` of what runs on the agent's own machine, and its `limits`.
 
         >>> asked = {"local-process": {"gpus": 0.5}}
         >>> Needs.of({"resource": "local-process", "resource_args": asked}).gpus
         0.5
         """
-        asked = (document.get("resource_args") or {}).get("local-process") or {}
-        if document.get("resource") != "local-process":
-            asked = {}
-        return Needs(
-            float(asked.get("cpus") or 0), in_bytes(asked.get("memory") or 0), float(asked.get("gpus") or 0),
-            dict(document.get("limits") or {}),
-        )  # fmt: skip
+        resource = document.get("resource")
+        asked = (document.get("resource_args") or {}).get(resource) or {}
+        limits = dict(document.get("limits") or {})
+        if resource == "local-process":
+            return Needs(
+                float(asked.get("cpus") or 0), in_bytes(asked.get("memory") or 0), float(asked.get("gpus") or 0), limits
+            )
+        if resource == "local-container":
+            memory = asked.get("memory", asked.get("m"))
+            cpus = asked.get("cpus", asked.get("cpu"))
+            return Needs(_number(cpus), _docker_bytes(memory), _number(asked.get("gpus")), limits)
+        return Needs(limits=limits)
 
     def row(self) -> dict[str, Any] | None:
         """What a store keeps of them; None for a run that asks for nothing."""

@@ -17,7 +17,11 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_examples_of_a_page_hold(page: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_of_a_page_hold(
+    page: str, project: Project, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    if page == "containers.md":
+        request.getfixturevalue("docker").image("busybox:1")
     project.write("train.py", PROGRAM)
     monkeypatch.chdir(project.folder)
     for language, text in BLOCK.findall((REPOSITORY / "docs" / page).read_text(encoding="utf-8")):

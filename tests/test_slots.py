@@ -38,6 +38,20 @@ def test_needs_are_those_of_the_local_process_and_the_limits() -> None:
     assert Needs.of({}).row() is None
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"cpus": "1.5", "memory": "512m", "gpus": 2}, Needs(1.5, 512 * 2**20, 2)),
+        ({"cpu": 2, "m": "8GiB", "gpus": "2"}, Needs(2, 8 * 2**30, 2)),
+        ({"m": 1024, "gpus": 0.5}, Needs(0, 1024, 0.5)),
+        ({"cpus": "${N}", "memory": "${M}", "gpus": "all"}, Needs()),
+        ({}, Needs()),
+    ],
+)
+def test_needs_of_a_container_are_read_as_docker_reads_them(asked: dict[str, object], expected: Needs) -> None:
+    assert Needs.of({"resource": "local-container", "resource_args": {"local-container": asked}}) == expected
+
+
 def test_whole_gpus_are_handed_out_once_and_come_back() -> None:
     slots = Slots(8, 1e9, ["0", "1", "2"])
     slots.take("a", Needs(gpus=2))

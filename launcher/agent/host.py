@@ -6,9 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import select
 import shutil
-import signal
 import socket
 import time
 from collections.abc import Collection, Mapping
@@ -19,9 +17,6 @@ from launcher.item import AgentInfo, ItemFilter
 from launcher.queues import Store
 from launcher.runners import Runner
 from launcher.runners.keeper import process_lives, process_started
-
-DEATH_SECONDS = 2.0
-"""How long processes that are killed may take to be gone, before others take their place anyway."""
 
 
 def describe(queues: tuple[str, ...], max_jobs: int, room: Mapping[str, float]) -> AgentInfo:
@@ -57,30 +52,18 @@ def died_here(agent: AgentInfo) -> bool:
 
 
 def end_strays(store: Store, runner: Runner, root: Path, ours: Collection[str], doomed: Collection[str] = ()) -> int:
-    """Kill the processes of runs below `root` for which nobody has a lease any more, `ours` by their tokens apart, and
+    """End what is left of runs below `root` for which nobody has a lease any more, `ours` by their tokens apart, and of
     the `doomed`, whose leases are about to end: what agents left that were killed, or lost their leases. Runs of
-    other stores may lie below `root` too; they are left alone. Returns how many processes were killed."""
+    other stores may lie below `root` too; they are left alone. Returns how many processes or containers were ended."""
     strays = [stray for stray in runner.strays(root) if stray.token in doomed or stray.token not in ours]
     if not strays:
         return 0
     known = {item.id for item in store.items(ItemFilter(ids=tuple({stray.item for stray in strays})))}
     valid = store.valid({stray.token for stray in strays}) - set(doomed)
-    ended = [stray.pid for stray in strays if stray.item in known and stray.token not in valid]
-    _kill(ended)
+    ended = [stray for stray in strays if stray.item in known and stray.token not in valid]
+    if ended:
+        runner.end(ended)
     return len(ended)
-
-
-def _kill(pids: Collection[int]) -> None:
-    """SIGKILL, and wait until they are gone: their items may start again at once."""
-    handles = []
-    for pid in pids:
-        with suppress(ProcessLookupError, PermissionError):
-            handles.append(os.pidfd_open(pid))
-            signal.pidfd_send_signal(handles[-1], signal.SIGKILL)
-    deadline = time.monotonic() + DEATH_SECONDS
-    for handle in handles:
-        select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
-        os.close(handle)
 
 
 ROOM_BYTES = 1_000_000

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from launcher.agent.host import describe, end_strays
 from launcher.agent.neighbours import Neighbours
@@ -21,7 +22,7 @@ from launcher.item import Cancelled, Failed, Lease, Lost, Outcome, Preempted
 from launcher.paths import RunPaths
 from launcher.policy import timeout
 from launcher.queues import LEASE_SECONDS, Store
-from launcher.runners import RUNNABLE, Runner, open_runner
+from launcher.runners import RUNNABLE, Runner, open_runner, runnable_here
 from launcher.slots import Needs, Slots, discover
 from launcher.sources import Checkouts
 from launcher.spec import Source
@@ -38,9 +39,9 @@ class Agent:
     """Takes items from queues and runs up to `max_jobs` of them at a time, until stopped or, with `drain`, until
     nothing waits any more.
 
-    `queues`: names, or None for all of the store that this version can run. `root`: the folder for run folders and
-    checkouts. `slots`: the CPUs, memory and GPUs that its runs share (default: the machine's). `listen` hears every
-    AgentEvent, in the agent's threads.
+    `queues`: names, or None for all of the store that can be run here. `root`: the folder for run folders and
+    checkouts. `slots`: the CPUs, memory and GPUs that its runs share (default: the machine's). `runner_options`: by
+    resource, what its runner is made with. `listen` hears every AgentEvent, in the agent's threads.
     """
 
     def __init__(  # noqa: PLR0913 - each is one setting of the command
@@ -54,6 +55,7 @@ class Agent:
         lease_seconds: float = LEASE_SECONDS,
         environ: Mapping[str, str] | None = None,
         slots: Slots | None = None,
+        runner_options: Mapping[str, Mapping[str, Any]] | None = None,
         listen: Callable[[AgentEvent], None] = lambda _: None,
     ) -> None:
         self._store = store
@@ -64,6 +66,8 @@ class Agent:
         self._lease_seconds = lease_seconds
         self._environ = dict(os.environ if environ is None else environ)
         self._slots = slots or discover(self._environ)
+        self._runner_options = runner_options or {}
+        self._resources = frozenset(filter(runnable_here, RUNNABLE))
         self._runs: dict[str, Run] = {}
         self._runners: dict[str, Runner] = {}
         self._checkouts = Checkouts(root / "sources", store.patch, self._code_in_use)
@@ -71,6 +75,7 @@ class Agent:
         self._done = threading.Event()
         self._stops = 0
         self._troubles = Troubles(root / "runs", lease_seconds, listen)
+        self._tidied = -math.inf
         self.info = describe(tuple(queues or ()), max_jobs, self._slots.total())
         self._traces = RunTraces(self.info.id, store.events)
         self._listen = heard = traced(self._traces, listen)
@@ -214,14 +219,15 @@ class Agent:
     def _queue_names(self) -> Sequence[str]:
         if self._queues is not None:
             return self._queues
-        return [queue.name for queue in self._store.queues() if queue.resource in RUNNABLE]
+        return [queue.name for queue in self._store.queues() if queue.resource in self._resources]
 
     def _prepare(self, lease: Lease, taken: float) -> Prepared | None:
         """Code, folder and request of a run; what goes wrong here is its outcome."""
         self._traces.taken(lease)
         try:
             runner = self._runner(str(lease.document.get("resource")))
-            code = self._checkouts.of(Source.of(lease.document))
+            uri = lease.document.get("uri")
+            code = self._checkouts.of(Source.of(lease.document)) if uri else ""  # an image has its own
             paths = RunPaths.of(self._root / "runs", lease.item.id, lease.item.attempt)
             paths.create(lease.document.get("overrides", {}).get("run_config") or {})
             environ = {**self._environ, **self._slots.environment(lease.token), **self._traces.running(lease)}
@@ -258,7 +264,7 @@ class Agent:
 
     def _runner(self, resource: str) -> Runner:
         if resource not in self._runners:
-            self._runners[resource] = open_runner(resource, self._wake.set)
+            self._runners[resource] = open_runner(resource, self._wake.set, self._runner_options.get(resource))
         return self._runners[resource]
 
     # -- staying alive, and what others left ----------------------------------------------------------------------
@@ -281,6 +287,8 @@ class Agent:
             self._end_strays({lease.token for _, lease in left if lease.item.handle is None})
         for dead, lease in left:
             self._take_over(lease, Lost(f"its agent (pid {dead.pid}) died before it was started"))
+        if time.monotonic() > self._tidied + self._lease_seconds:
+            self._end_strays(resources=["local-container"])  # what a killed agent asked Docker for may come up later
 
     def _take_over(self, lease: Lease, unless_started: Outcome) -> None:
         """A lease that we have from now on, and the run that goes with it, if there is one."""
@@ -293,10 +301,12 @@ class Agent:
         self._slots.take(lease.token, Needs.of(lease.document), handle.get("gpus", ()))
         self._checkouts.hold(str(handle.get("code", "")))
 
-    def _end_strays(self, doomed: Collection[str] = ()) -> None:
+    def _end_strays(self, doomed: Collection[str] = (), resources: Sequence[str] = RUNNABLE) -> None:
         ours = {token for token, run in self._runs.items() if not run.abandoned}
-        if count := end_strays(self._store, self._runner("local-process"), self._root / "runs", ours, doomed):
-            self._tell("recovered", f"{count} processes ended that no agent had a lease for")
+        for resource in resources:
+            if count := end_strays(self._store, self._runner(resource), self._root / "runs", ours, doomed):
+                self._tell("recovered", f"{resource}: ended {count} left-overs of runs that no agent had a lease for")
+        self._tidied = time.monotonic()
 
     def _leave(self) -> None:
         for run in self._runs.values():

@@ -18,10 +18,10 @@ from launcher import tracing
 from launcher.agent import Agent, AgentEvent
 from launcher.cli.printing import label, on_terminal, shown
 from launcher.cli.targets import agent_folder, folder_option, opened, store_option
-from launcher.errors import NotFoundError, UsageError, suggest
+from launcher.errors import LaunchError, NotFoundError, UsageError, suggest
 from launcher.item import HELD, Failed, Finished, RunState
 from launcher.queues import Store
-from launcher.runners import RUNNABLE
+from launcher.runners import PROGRAMS, RUNNABLE, runnable_here
 from launcher.slots import chosen, discover
 
 
@@ -39,10 +39,18 @@ from launcher.slots import chosen, discover
     "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
     envvar="LAUNCHER_LOG_FORMAT", show_envvar=True, help="Lines for people, or an object of JSON a line.",
 )  # fmt: skip
+@click.option(
+    "--container-program", type=click.Choice(PROGRAMS), envvar="LAUNCHER_CONTAINER_PROGRAM",
+    help="What runs containers (default: docker, or podman where that is not on PATH).",
+)  # fmt: skip
+@click.option(
+    "--allow-container-option", "allowed", multiple=True, metavar="OPTION",
+    help="An option of `docker run` that every run may have, as privileged or device (repeatable).",
+)  # fmt: skip
 @store_option
 def agent(
     queues: tuple[str, ...], max_jobs: int, drain: bool, folder: Path | None, cpus: float | None, memory: str | None,
-    gpus: str | None, log_format: str, store: str | None,
+    gpus: str | None, log_format: str, container_program: str | None, allowed: tuple[str, ...], store: str | None,
 ) -> None:  # fmt: skip
     """Run what waits in the queues.
 
@@ -55,8 +63,9 @@ def agent(
         root = agent_folder(target, folder)
         with _display(target, drain, log_format) as listen:
             worker = Agent(
-                target, root, queues=queues or None, max_jobs=max_jobs, drain=drain, slots=slots, listen=listen
-            )
+                target, root, queues=queues or None, max_jobs=max_jobs, drain=drain, slots=slots,
+                runner_options={"local-container": {"program": container_program, "allowed": allowed}}, listen=listen,
+            )  # fmt: skip
             with _stopping_on_signals(worker, listen):
                 worker.run()
 
@@ -72,6 +81,11 @@ def _check_queues(store: Store, names: Sequence[str]) -> None:
             raise UsageError(
                 f"queue {name!r} is for {known[name].resource}, which this version's agents cannot run yet; they run "
                 f"{', '.join(RUNNABLE)}"
+            )
+        if not runnable_here(known[name].resource):
+            raise LaunchError(
+                f"queue {name!r} is for {known[name].resource}, and none of {', '.join(PROGRAMS)} is on PATH here; "
+                "install one of them"
             )
 
 

@@ -59,6 +59,7 @@ def _facts(item: Item, document: dict[str, Any]) -> list[tuple[str, str]]:
         ("point", " ".join(item.point)),
         ("command", shlex.join(LaunchSpec(document).command())),
         ("code", code(source) if document.get("uri") else str(other)),
+        ("image", str((item.handle or {}).get("digest") or (item.handle or {}).get("image") or "")),
         ("attempt", f"{item.attempt} of {item.max_attempts}" if item.attempt else ""),
         ("took", duration(item.seconds)),
         ("exit code", "" if item.exit_code is None else str(item.exit_code)),

@@ -3,6 +3,7 @@ the agent makes a request, which is a printable value, and only then submits it.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,10 +17,21 @@ from launcher.paths import RunPaths
 Handle = Mapping[str, Any]
 """What finds a submitted run again, also from another process: a JSON object, stored with the item."""
 
+PROGRAMS = ("docker", "podman")
+"""What runs containers, the one that is tried first before."""
+
 RESOURCES = ("local-process", "local-container", "slurm", "ray", "kubernetes")
-_RUNNERS = {"local-process": "launcher.runners.local_process:LocalProcess"}
+_RUNNERS = {
+    "local-process": "launcher.runners.local_process:LocalProcess",
+    "local-container": "launcher.runners.local_container:LocalContainer",
+}
 RUNNABLE = tuple(_RUNNERS)
 """The resources that this version's agents run; items for others are checked, queued, and wait."""
+
+
+def runnable_here(resource: str) -> bool:
+    """Whether an agent on this machine can run it: containers need a program that starts them."""
+    return resource in RUNNABLE and (resource != "local-container" or any(map(shutil.which, PROGRAMS)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +47,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Stray:
-    """A process that somebody started for the run of an item, with the lease of this token."""
+    """What somebody started for the run of an item, with the lease of this token: a process (`id` is its pid), a
+    container or a file (a text that its runner understands)."""
 
-    pid: int
+    id: int | str
     item: str
     token: str
 
@@ -59,14 +72,17 @@ class Runner(Protocol):
         """Ask a run to end, and end it after the grace time; may be called again."""
 
     def strays(self, root: Path) -> Sequence[Stray]:
-        """The processes on this machine that belong to runs below `root`."""
+        """What is there on this machine of runs below `root`: processes, containers."""
+
+    def end(self, strays: Sequence[Stray]) -> None:
+        """End these at once."""
 
     def close(self) -> None:
         """Nothing more will be submitted."""
 
 
-def open_runner(resource: str, wake: Callable[[], None]) -> Runner:
-    """The runner for a resource, imported on first use; it calls `wake` when a run has ended.
+def open_runner(resource: str, wake: Callable[[], None], options: Mapping[str, Any] | None = None) -> Runner:
+    """The runner for a resource, imported on first use; it calls `wake` when a run has ended. `options`: its own.
 
     Raises RunnerError for a resource that is unknown, or that this version cannot run yet.
     """
@@ -77,4 +93,4 @@ def open_runner(resource: str, wake: Callable[[], None]) -> Runner:
             )
         raise RunnerError(f"resource {resource!r} is unknown; {suggest(resource, RESOURCES)}")
     module, _, name = _RUNNERS[resource].partition(":")
-    return cast(Runner, getattr(import_module(module), name)(wake))
+    return cast(Runner, getattr(import_module(module), name)(wake, **(options or {})))

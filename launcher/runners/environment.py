@@ -88,15 +88,20 @@ def _image(document: Mapping[str, Any]) -> str | None:
 
 def command(lease: Lease, paths: RunPaths) -> list[str]:
     """Entry point and arguments with `${run_dir}` and `${config_file}` filled."""
+    entry_point, args = filled_command(lease, paths)
+    return [*entry_point, *args]
+
+
+def filled_command(lease: Lease, paths: RunPaths) -> tuple[list[str], list[str]]:
+    """As `command`, the entry point and the arguments apart: an image has an entry point of its own."""
     overrides = lease.document.get("overrides", {})
     files: dict[str, str | None] = {"run_dir": str(paths.folder), "config_file": str(paths.config)}
-    filled: list[str] = fill([*overrides.get("entry_point", []), *overrides.get("args", [])], files, {})
-    return filled
+    return fill(overrides.get("entry_point") or [], files, {}), fill(overrides.get("args") or [], files, {})
 
 
-def own_environment(lease: Lease, environ: Mapping[str, str]) -> dict[str, str]:
-    """The `env` of a process's `resource_args`, its macros filled from the run and the agent's environment, and the
-    API key that the spec refers to.
+def own_environment(lease: Lease, environ: Mapping[str, str], given: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """The `env` of a run's `resource_args` (or `given`), its macros filled from the run and the agent's environment,
+    and the API key that the spec refers to.
 
     Raises RunnerError for a secret that the agent's environment has not.
     """
@@ -104,8 +109,9 @@ def own_environment(lease: Lease, environ: Mapping[str, str]) -> dict[str, str]:
     missing = [name for name in document.get("secrets") or () if name not in environ]
     if missing:
         raise RunnerError(f"the agent's environment has no {', '.join(missing)}; start the agent with it", "prepare")
-    arguments = (document.get("resource_args") or {}).get(document.get("resource")) or {}
-    filled: dict[str, Any] = fill(dict(arguments.get("env") or {}), macros(lease), environ)
+    if given is None:
+        given = ((document.get("resource_args") or {}).get(document.get("resource")) or {}).get("env") or {}
+    filled: dict[str, Any] = fill(dict(given), macros(lease), environ)
     if key := document.get("_wandb_api_key"):
         filled["WANDB_API_KEY"] = environ[key[2:-1]]
     return {name: value if isinstance(value, str) else canonical.encode(value) for name, value in filled.items()}

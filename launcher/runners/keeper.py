@@ -121,5 +121,5 @@ class Keeper:
 
 if __name__ == "__main__":
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ignored, signal.SIG_IGN)
+        signal.signal(ignored, lambda *_: None)  # not SIG_IGN, which the runs would inherit
     Keeper(int(sys.argv[1]), sys.stdin.fileno(), sys.stdout.fileno()).run()

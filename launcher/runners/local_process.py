@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -22,10 +23,10 @@ from launcher.paths import RunPaths
 from launcher.runners import Handle, Request, Stray, keeper
 from launcher.runners.environment import command, own_environment, run_environment
 from launcher.runners.keeper import process_lives
-from launcher.runners.verdict import judge
+from launcher.runners.verdict import GRACE_SECONDS, ended, judge, written
 
-GRACE_SECONDS = 10.0
-"""How long a cancelled run may take to end by itself after SIGTERM."""
+DEATH_SECONDS = 2.0
+"""How long processes that are killed may take to be gone, before others take their place anyway."""
 
 GONE_SECONDS = 2.0
 """How long the keeper of another agent may take to write the exit code of a process that is gone."""
@@ -84,6 +85,18 @@ class LocalProcess:
                 found.append(Stray(pid, Path(folder).parent.name, environment.get("LAUNCHER_LEASE_TOKEN", "")))
         return found
 
+    def end(self, strays: Sequence[Stray]) -> None:
+        """See `Runner.end`: killed, and waited for, since their items may start again at once."""
+        handles = []
+        for stray in strays:
+            with suppress(ProcessLookupError, PermissionError):
+                handles.append(os.pidfd_open(int(stray.id)))
+                signal.pidfd_send_signal(handles[-1], signal.SIGKILL)
+        deadline = time.monotonic() + DEATH_SECONDS
+        for handle in handles:
+            select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
+            os.close(handle)
+
     def close(self) -> None:
         """See `Runner.close`: the keeper ends with its last run."""
         if self._keeper and self._keeper.stdin:
@@ -140,14 +153,14 @@ class LocalProcess:
                 if deadline is not None and time.monotonic() > deadline:
                     _signal_group(handle["pid"], signal.SIGKILL)
                 return None
-            exit_code = _written(paths)
+            exit_code = written(paths)
             if exit_code is None and self._may_still_be_told(token):
                 return None
         for known in (self._exits, self._kept, self._stopping, self._gone):
             known.pop(token, None)
         if deadline is not None:
             _signal_group(handle["pid"], signal.SIGKILL)  # what the run started and left behind
-            return Cancelled(f"stopped; it ended with {_ended(exit_code)}")
+            return Cancelled(f"stopped; it ended with {ended(exit_code)}")
         if exit_code is None:
             return Lost("its process ended while nobody watched, so its exit code is unknown")
         return judge(exit_code, paths)
@@ -169,21 +182,8 @@ def _line(request: Request) -> bytes:
     return json.dumps(told).encode() + b"\n"
 
 
-def _written(paths: RunPaths) -> int | None:
-    try:
-        return int(paths.exit_code.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
 def _lives(handle: Handle) -> bool:
     return process_lives(handle["pid"], handle["started"])
-
-
-def _ended(exit_code: int | None) -> str:
-    if exit_code is None:
-        return "an unknown exit code"
-    return f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
 
 
 def _why_not(request: Request, number: int | None, error: str) -> str:

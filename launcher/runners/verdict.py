@@ -11,6 +11,9 @@ from launcher import canonical
 from launcher.item import Failed, Finished, Outcome
 from launcher.paths import RunPaths
 
+GRACE_SECONDS = 10.0
+"""How long a cancelled run may take to end by itself after SIGTERM."""
+
 TAIL_BYTES = 4096
 LONGEST_LINE = 200
 
@@ -23,6 +26,21 @@ def judge(exit_code: int, paths: RunPaths) -> Outcome:
     if problem:
         return Failed("result", problem, exit_code)
     return Finished(result)
+
+
+def ended(exit_code: int | None) -> str:
+    """How a run that was stopped ended, for people."""
+    if exit_code is None:
+        return "an unknown exit code"
+    return f"signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"
+
+
+def written(paths: RunPaths) -> int | None:
+    """The exit code that was written down in the run's folder, for whoever comes later; None if there is none."""
+    try:
+        return int(paths.exit_code.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def read_result(paths: RunPaths) -> tuple[dict[str, Any] | None, str | None]:
