@@ -15,6 +15,7 @@ from launcher.dispatcher import Dispatcher, keeping
 from launcher.errors import LaunchError, UsageError
 from launcher.item import GOALS, HELD, TERMINAL, Item, ItemFilter, QueueInfo, Receipt, RunState, Sweep
 from launcher.paths import RunPaths
+from launcher.provenance import Provenance
 from launcher.queues import Store, open_store
 from launcher.settings import store_url
 from launcher.spec import DEFAULT_PROJECT_QUEUE, LaunchArguments
@@ -138,7 +139,7 @@ def launch_add(  # noqa: PLR0913 - W&B's signature, exactly
     arguments = LaunchArguments(**{key: value for key, value in locals().items() if value is not None})
     url = store_url()
     with closing(open_store(url)) as store:
-        spec = Dispatcher({queue.name: queue for queue in store.queues()}, keep=keeping(store)).spec(arguments)
+        spec = _dispatcher(store).spec(arguments)
         sweep = Sweep(sweep_id) if sweep_id else None
         receipt = store.push(sweep, [spec], again=True)
     return QueuedRun(
@@ -151,6 +152,11 @@ def launch_add(  # noqa: PLR0913 - W&B's signature, exactly
         sweep=sweep_id,
         store=url,
     )
+
+
+def _dispatcher(store: Store) -> Dispatcher:
+    queues = {queue.name: queue for queue in store.queues()}
+    return Dispatcher(queues, keep=keeping(store), provenance=Provenance())
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +236,5 @@ def launch_sweep(
         raise UsageError(f"goal {goal!r} is unknown; expected one of {', '.join(GOALS)}")
     overlay = LaunchArguments.from_mapping({**shared, "sweep_id": name}, "launch_sweep")
     with closing(open_store(store_url())) as store:
-        dispatcher = Dispatcher({queue.name: queue for queue in store.queues()}, keep=keeping(store))
-        made = dispatcher.specs(specs, overlay, what="spec")
+        made = _dispatcher(store).specs(specs, overlay, what="spec")
         return store.push(Sweep(name, metric, goal), made, again=again)

@@ -23,7 +23,7 @@ RESOURCE_ALIASES = {"local": "local-container"}
 POLICIES = ("retry", "timeout", "limits", "fingerprint")
 """Fields of a spec that say how its item is treated, not what runs."""
 
-VOLATILE = ("run_id", "author", "_resume_count", *POLICIES)
+VOLATILE = ("run_id", "author", "provenance", "_resume_count", *POLICIES)
 """Fields of a spec that two runs of the same work may differ in; its fingerprint leaves them out, and the dotted paths
 that the spec's own `fingerprint.ignore` lists."""
 

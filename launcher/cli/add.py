@@ -17,6 +17,7 @@ from launcher.cli.printing import code, echo_json, on_terminal
 from launcher.cli.targets import opened
 from launcher.compose import Grid
 from launcher.dispatcher import Dispatcher, keeping
+from launcher.item import QueueInfo
 from launcher.spec import PRIORITY_NAMES, LaunchSpec
 
 STEP = 100
@@ -36,7 +37,7 @@ def plan(ctx: click.Context, *, explain: bool, store: str | None, as_json: bool,
     asked = wanted(ctx.obj, **given)
     with opened(store, read_only=True) as target:
         queues = {queue.name: queue for queue in target.queues()}
-    dispatcher = Dispatcher(queues, str(asked.settings.root), texts=asked.variables)
+    dispatcher = _dispatcher(queues, asked)
     specs = dispatcher.specs(asked.grid, asked.overlay)
     if as_json:
         _print_json(specs, asked.sweep.name)
@@ -44,13 +45,21 @@ def plan(ctx: click.Context, *, explain: bool, store: str | None, as_json: bool,
         _print_points(specs, asked)
     _print_removed(asked.grid)
     if not as_json:
-        _print_code(dispatcher)
+        _print_code(dispatcher, asked)
     if explain:
         for route, count in asked.grid.routes.most_common():
             click.echo(f"{count:,} points {route}", err=True)
 
 
-def _print_code(dispatcher: Dispatcher) -> None:
+def _dispatcher(queues: dict[str, QueueInfo], asked: Wanted, **options: Any) -> Dispatcher:
+    return Dispatcher(
+        queues, asked.folder, texts=asked.variables, version=asked.version, provenance=asked.provenance, **options
+    )
+
+
+def _print_code(dispatcher: Dispatcher, asked: Wanted) -> None:
+    if asked.provenance.revision:
+        click.echo(f"config: {code(asked.provenance.revision)}")
     for source in dispatcher.sources:
         click.echo(f"code: {code(source)}")
 
@@ -87,7 +96,7 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
     asked = wanted(ctx.obj, **given)
     with opened(store) as target, _progress(asked.grid, as_json) as step:
         queues = {queue.name: queue for queue in target.queues()}
-        dispatcher = Dispatcher(queues, str(asked.settings.root), texts=asked.variables, keep=keeping(target))
+        dispatcher = _dispatcher(queues, asked, keep=keeping(target))
         receipt = target.push(asked.sweep, dispatcher.specs(asked.grid, asked.overlay, step), again=again)
     _print_removed(asked.grid)
     if as_json:
@@ -95,7 +104,7 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
         return
     there = f"; {receipt.present:,} are there already (--again adds them once more)" if receipt.present else ""
     click.echo(f"sweep {receipt.sweep}: {receipt.added:,} added{there}")
-    _print_code(dispatcher)
+    _print_code(dispatcher, asked)
     click.echo(f"run: launcher agent   follow: launcher status {receipt.sweep}   stop: launcher cancel {receipt.sweep}")
 
 
