@@ -16,6 +16,7 @@ COMMANDS = {
     "add": "add",
     "agent": "agent",
     "cancel": "change",
+    "diff": "diff",
     "logs": "logs",
     "plan": "add",
     "priority": "change",
