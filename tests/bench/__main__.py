@@ -10,12 +10,13 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 
+from tests.bench.checkouts import checkouts
 from tests.bench.composing import compose, end_to_end
 from tests.bench.measure import Measured, agent, cold_start, pickup, push, validate
 
 BENCHES: dict[str, Callable[[], Iterator[Measured]]] = {
     "cold_start": cold_start, "push": push, "agent": agent, "pickup": pickup, "compose": compose,
-    "end_to_end": end_to_end, "validate": validate,
+    "end_to_end": end_to_end, "validate": validate, "checkouts": checkouts,
 }  # fmt: skip
 
 
