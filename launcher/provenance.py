@@ -6,6 +6,7 @@ from __future__ import annotations
 import getpass
 import platform
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,6 +18,9 @@ from launcher.errors import SourceError
 from launcher.item import Item
 from launcher.sources import pin
 from launcher.spec import LaunchSpec, Source
+
+KEPT = ("user", "host", "python", "launcher", "hydra", "choices", "config_name", "config")
+"""What a spec itself says of its provenance, where it is known."""
 
 
 def login() -> str:
@@ -35,7 +39,7 @@ def _surroundings() -> dict[str, Any]:
         "user": login(),
         "host": socket.gethostname(),
         "python": platform.python_version(),
-        "launcher": version("launcher"),
+        "launcher": sys.modules["launcher"].__version__,  # what runs here, also where it was never installed
         "hydra": version("hydra-core"),
     }
 
@@ -93,11 +97,13 @@ def _within(config: Source, code: Source) -> bool:
 
 
 def told(item: Item, document: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that is known of where a run comes from, in one mapping: what its spec says under `provenance`, and
-    what follows from the rest of it."""
+    """Everything that is known of where a run comes from, in one mapping: what its spec says under `provenance` (None
+    where it says nothing), and what follows from the rest of it."""
     source = Source.of(document)
     kept = document.get("provenance")
     return {
+        **dict.fromkeys(KEPT),
+        **(kept if isinstance(kept, Mapping) else {}),
         "remote": source.repo,
         "folder": source.folder,
         "commit": source.commit,
@@ -107,7 +113,6 @@ def told(item: Item, document: Mapping[str, Any]) -> dict[str, Any]:
         "command": LaunchSpec(document).command(),
         "author": document.get("author"),
         "added_at": item.added_at,
-        **(kept if isinstance(kept, Mapping) else {}),
     }
 
 

@@ -194,3 +194,17 @@ def test_a_run_in_place_says_that_its_code_is_not_recorded(ours: Project, tmp_pa
     script = ours.run("show", item.id, "--reproduce").out
     assert script.startswith(f"# Its code was not recorded: it ran in place in {ours.folder} on ")
     assert executed(script, item, tmp_path / "elsewhere")["name"] == "in place"
+
+
+def test_no_text_of_a_spec_becomes_a_command(ours: Project, tmp_path: Path) -> None:
+    hostile = tmp_path / "a\ntouch HOSTILE;$(touch HOSTILE)'"
+    ours.folder.rename(hostile)
+    moved = Project(hostile)
+    moved.write("conf/config.yaml", "lr: 1\nnote: \"END_OF_CONFIG\\ntouch HOSTILE\"\n"
+                "text: |\n  END_OF_CONFIG\n  touch HOSTILE\nlaunch: {project: 'x;touch HOSTILE', resource_args: "
+                "{local-process: {env: {B: '$(touch HOSTILE)`touch HOSTILE`\"'}}}}\n")  # fmt: skip
+    add(moved, "--sweep", "s", "+x='\ntouch HOSTILE\n'", "--", "python", "train.py", "$(touch HOSTILE)", "'")
+    [item] = items(moved, "s")
+    result = rebuilt(moved, item, tmp_path / "elsewhere")
+    assert result["args"] == ["$(touch HOSTILE)", "'", "+x='\ntouch HOSTILE\n'"]
+    assert not list(tmp_path.rglob("HOSTILE*"))

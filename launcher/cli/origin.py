@@ -14,18 +14,17 @@ from launcher.spec import Source
 def origin(item: Item, document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Facts with their names; empty texts where nothing is known."""
     facts = told(item, document)
-    config = facts.get("config") or {}
-    choices = facts.get("choices") or {}
+    config, choices = facts["config"] or {}, facts["choices"] or {}
     return [
         ("config of", code(Source.of(config)) if config else ""),
         ("choices", " ".join(f"{group}={option}" for group, option in choices.items())),
         ("config", f"digest {facts['config_digest']}" if facts["config_digest"] else ""),
-        ("added", f"{moment(item.added_at)} by {facts['user']} on {facts['host']}" if "host" in facts else ""),
+        ("added", f"{moment(item.added_at)} by {facts['user']} on {facts['host']}" if facts["host"] else ""),
         ("versions", _versions(facts)),
     ]
 
 
 def _versions(facts: Mapping[str, Any]) -> str:
-    if "python" not in facts:
+    if not facts["python"]:
         return ""
     return f"Python {facts['python']}, launcher {facts['launcher']}, Hydra {facts['hydra']}"

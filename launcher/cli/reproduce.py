@@ -22,6 +22,8 @@ from launcher.template import MACRO, fill
 RUN = "\0run"
 """Stands for the rebuilt run's folder, which only the shell knows, in texts of specs: these cannot hold it."""
 
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
 OF_THE_QUEUE = frozenset({
     "LAUNCHER_LEASE_TOKEN", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_LAUNCH", "WANDB_LAUNCH_QUEUE_NAME",
     "WANDB_LAUNCH_QUEUE_ENTITY", "WANDB_LAUNCH_TRACE_ID", "WANDB_SWEEP_ID", "WANDB_USERNAME",
@@ -41,9 +43,10 @@ def script(item: Item, document: dict[str, Any], store: str) -> str:
     lease = Lease(item, "", document)
     paths = RunPaths(Path(RUN))
     name = f"run-{item.id}"
+    facts = told(item, document)
+    remarks = "\n".join([*_warnings(source, facts), *_about(item, facts)])
     lines = [
-        *_warnings(source, told(item, document)),
-        *_about(item, told(item, document)),
+        *(f"# {line}" for line in remarks.splitlines()),
         f'mkdir {name} && run="$PWD/{name}"',
         *(_checkout(item, source, store) if source.commit and not source.in_place else ()),
         *_config(document, paths),
@@ -55,32 +58,29 @@ def script(item: Item, document: dict[str, Any], store: str) -> str:
 
 
 def _warnings(source: Source, facts: Mapping[str, Any]) -> Iterator[str]:
-    where = f"{source.folder} on {facts.get('host', 'the machine it was added on')}"
+    where = f"{source.folder} on {facts['host'] or 'the machine it was added on'}"
     if source.in_place or not source.commit:
         changes = " with uncommitted changes" if source.dirty else ""
         at = f", which was at commit {source.commit}{changes}" if source.commit else ""
-        yield f"# Its code was not recorded: it ran in place in {where}{at}. Here it is used as it is now."
+        yield f"Its code was not recorded: it ran in place in {where}{at}. Here it is used as it is now."
     elif not source.repo:
-        yield f"# Commit {source.commit} was in no remote when it was added: these commands work where {where} is."
-        yield f"# For other machines push it first: git -C {source.folder} push origin {source.commit}:refs/heads/NAME"
+        push = f"git -C {shlex.quote(str(source.folder))} push origin {source.commit}:refs/heads/NAME"
+        yield f"Commit {source.commit} was in no remote when it was added: these commands work where {where} is."
+        yield f"For other machines push it first: {push}"
     if source.dirty and not source.in_place:
-        yield "# Uncommitted changes lay over it that the run did not have."
+        yield "Uncommitted changes lay over it that the run did not have."
 
 
 def _about(item: Item, facts: Mapping[str, Any]) -> Iterator[str]:
-    by = f" by {facts['user']} on {facts['host']}" if "host" in facts else ""
+    by = f" by {facts['user']} on {facts['host']}" if facts["host"] else ""
     point = f" ({label(item)})" if label(item) else ""
-    yield from _comment(f"run {item.id}{point}, added {moment(item.added_at)}{by}")
-    if "python" in facts:
+    yield f"run {item.id}{point}, added {moment(item.added_at)}{by}"
+    if facts["python"]:
         python, launcher, hydra = facts["python"], facts["launcher"], facts["hydra"]
-        yield f"# It was added with Python {python}, launcher {launcher} and Hydra {hydra}. An environment like that:"
-        yield f"#   uv venv --python {python} && uv pip install launcher=={launcher} hydra-core=={hydra}"
-        yield f"#   python -m venv .venv && .venv/bin/pip install launcher=={launcher} hydra-core=={hydra}"
-        yield "# and what the code itself needs (its requirements.txt, pyproject.toml or lock file)."
-
-
-def _comment(text: str) -> Iterator[str]:
-    return (f"# {line}" for line in text.splitlines())
+        yield f"It was added with Python {python}, launcher {launcher} and Hydra {hydra}. An environment like that:"
+        yield f"  uv venv --python {python} && uv pip install launcher=={launcher} hydra-core=={hydra}"
+        yield f"  python -m venv .venv && .venv/bin/pip install launcher=={launcher} hydra-core=={hydra}"
+        yield "and what the code itself needs (its requirements.txt, pyproject.toml or lock file)."
 
 
 def _checkout(item: Item, source: Source, store: str) -> Iterator[str]:
@@ -98,13 +98,9 @@ def _checkout(item: Item, source: Source, store: str) -> Iterator[str]:
 
 
 def _config(document: Mapping[str, Any], paths: RunPaths) -> Iterator[str]:
-    """The composed config as a here-document, whose end no line of it can be."""
-    text = yaml_text(document["overrides"].get("run_config") or {})
-    end = "END_OF_CONFIG"
-    while end in text.splitlines():
-        end += "_"
-    yield f"cat > {_quoted(str(paths.config))} <<'{end}'"
-    yield f"{text}{end}"
+    """The composed config as a here-document: each line of it has a colon or a space, so none is its end."""
+    yield f"cat > {_quoted(str(paths.config))} <<'END_OF_CONFIG'"
+    yield f"{yaml_text(document['overrides'].get('run_config') or {})}END_OF_CONFIG"
 
 
 def _environment(lease: Lease, paths: RunPaths) -> Iterator[tuple[str, str]]:
@@ -116,7 +112,8 @@ def _environment(lease: Lease, paths: RunPaths) -> Iterator[tuple[str, str]]:
     if key := document.get("_wandb_api_key"):
         own["WANDB_API_KEY"] = key
     for name, value in own.items():
-        yield name, _expanded(value if isinstance(value, str) else encode(value))
+        if NAME.fullmatch(name):  # a shell can have no others
+            yield name, _expanded(value if isinstance(value, str) else encode(value))
     for name, value in run_environment(lease, paths).items():
         if name not in OF_THE_QUEUE:
             yield name, _quoted(value)

@@ -53,7 +53,7 @@ def test_an_item_knows_where_it_comes_from(cli: Cli, project: Project, head: str
         "config_digest": digest(shown["spec"]["overrides"]["run_config"]), "author": login(), "user": login(),
         "added_at": shown["added_at"], "host": socket.gethostname(), "python": platform.python_version(),
         "launcher": "0.1.0", "hydra": shown["provenance"]["hydra"], "choices": {"model": "mlp"},
-        "config_name": "config",
+        "config_name": "config", "config": None,
     }  # fmt: skip
     told = cli("show", item).out
     assert "\nchoices    model=mlp\n" in told
