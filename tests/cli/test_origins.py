@@ -67,8 +67,12 @@ def test_the_same_work_added_from_elsewhere_is_the_same_work(
     from launcher import provenance
 
     add(cli, "s", "-m", "model=svm,mlp")
-    monkeypatch.setattr(provenance, "_surroundings", lambda: {"user": "bob", "host": "elsewhere"})
-    again = json.loads(cli("add", "--json", "--sweep", "s", "-m", "model=svm,mlp", *COMMAND).out)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(socket, "gethostname", lambda: "elsewhere")
+        provenance._surroundings.cache_clear()
+        again = json.loads(cli("add", "--json", "--sweep", "s", "-m", "model=svm,mlp", *COMMAND).out)
+        assert "on elsewhere\n" in cli("show", add(cli, "t")).out
+    provenance._surroundings.cache_clear()
     assert (again["added"], again["present"]) == (0, 2)
 
 
