@@ -3,7 +3,6 @@ spec, push. All or nothing: the store sees a sweep only when every one of its sp
 
 from __future__ import annotations
 
-import getpass
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from launcher.checks import SOURCES
 from launcher.compose import Point
 from launcher.errors import LaunchError, NotFoundError, Problem, SourceError, SpecError, suggest
 from launcher.item import QueueInfo
+from launcher.provenance import Provenance, login
 from launcher.queues import Store
 from launcher.sources import DIRTY, Patch, pin, preserve
 from launcher.spec import (
@@ -32,30 +32,26 @@ from launcher.variables import laid_over, lay_arguments
 LAUNCH_NODE = "launch"
 
 
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
-        return "unknown"
-
-
 @dataclass(slots=True)
 class Dispatcher:
     """Makes specs for the queues of one store. A source is pinned once, so one sweep runs one version of its code.
 
-    `folder` is the source of points that name none. `texts` are template variables of a command line, where numbers
-    and booleans are text; they win over all others. `keep` hears of each source that is pinned, with its patch, so that
-    both last until the runs start; a preview, which writes nothing, has none. `traceparent`: the trace that its specs'
-    runs belong to.
+    `folder` is the source of points that name none, at `version` (as it is now without one). `texts` are template
+    variables of a command line, where numbers and booleans are text; they win over all others. `keep` hears of each
+    source that is pinned, with its patch, so that both last until the runs start; a preview, which writes nothing, has
+    none. `traceparent`: the trace that its specs' runs belong to; `provenance`: what the specs shall say of where they
+    come from.
     """
 
     queues: Mapping[str, QueueInfo]
     folder: str = "."
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    user: str = field(default_factory=_user)
+    user: str = field(default_factory=login)
     texts: Mapping[str, str] = field(default_factory=dict)
     keep: Callable[[Source, Patch | None], None] = lambda *_: None
     traceparent: str | None = field(default_factory=tracing.traceparent)
+    version: str | None = None
+    provenance: Provenance | None = None
     _pinned: dict[tuple[Any, ...], Source | SourceError] = field(default_factory=dict)
     _seen: dict[int, Any] = field(default_factory=dict)
 
@@ -96,6 +92,8 @@ class Dispatcher:
         )
         checks.refuse_later(document, given)
         self._pin(document)
+        if self.provenance:
+            document["provenance"] = self.provenance.of(document, point.choices if point else {})
         priority = given.get("priority")
         return LaunchSpec(
             document,
@@ -148,6 +146,8 @@ class Dispatcher:
             arguments = replace(arguments, uri=None, job=None, docker_image=None)
         if not arguments.given().keys() & set(SOURCES) and "uri" not in given:
             given["uri"] = self.folder
+            if self.version and not arguments.version:
+                given["version"] = self.version
         args = node.get("args")
         if args is not None and not (isinstance(args, list) and all(isinstance(entry, str) for entry in args)):
             raise SpecError([Problem("launch.args", f"{args!r} is no list of strings")])

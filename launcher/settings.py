@@ -40,6 +40,11 @@ def load_settings(start: Path | None = None) -> Settings:
     return Settings(root=start)
 
 
+def settings_of(folder: Path) -> Settings:
+    """The settings of the project in just this folder, whatever lies above it."""
+    return Settings(root=folder, **(_table(folder / "pyproject.toml") or {}))
+
+
 def _table(file: Path) -> dict[str, str] | None:
     """The file's `[tool.launcher]`, checked; None where there is none."""
     try:

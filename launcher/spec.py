@@ -26,7 +26,7 @@ POLICIES = ("retry", "timeout", "limits", "fingerprint")
 CHANGES = ("dirty", "in_place")
 """Words about uncommitted changes to the code, which belong to a spec's `git`."""
 
-VOLATILE = ("run_id", "author", "_resume_count", "_traceparent", *POLICIES)
+VOLATILE = ("run_id", "author", "provenance", "_resume_count", "_traceparent", *POLICIES)
 """Fields of a spec that two runs of the same work may differ in; its fingerprint leaves them out, and the dotted paths
 that the spec's own `fingerprint.ignore` lists."""
 

@@ -1,15 +1,17 @@
-"""The examples of docs/: on each page its blocks are carried out in order, in one project. A `yaml` block that begins
-with the name of a file becomes that file, `python` runs, and each command of a `console` block prints what stands below
-it (`…` for any text)."""
+"""The examples of docs/: on each page its blocks are carried out in order, in one project. A block that begins with a
+comment that is the name of a file becomes that file, other `python` runs, and each command of a `console` block prints
+what stands below it (`…` for any text)."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 
 import pytest
 
-from tests.conftest import REPOSITORY, Project
+from tests.conftest import REPOSITORY, Project, Result
+from tests.sources.repositories import NEUTRAL
 
 PROGRAM = "import launcher, sys\nlauncher.report(accuracy=0.9, given=sys.argv[1:])\n"
 PAGES = sorted(path.name for path in (REPOSITORY / "docs").glob("*.md"))
@@ -24,11 +26,13 @@ def test_the_examples_of_a_page_hold(
         request.getfixturevalue("docker").image("busybox:1")
     project.write("train.py", PROGRAM)
     monkeypatch.chdir(project.folder)
+    for name, value in NEUTRAL.items():
+        monkeypatch.setenv(name, value)
     for language, text in BLOCK.findall((REPOSITORY / "docs" / page).read_text(encoding="utf-8")):
-        if language == "python":
-            exec(text, {})  # noqa: S102 - our own page
-        elif language == "yaml" and (name := re.match(r"# (\S+\.yaml)\n", text)):
+        if name := re.match(r"# ([\w/]*\.\w+)\n", text):
             project.write(name[1], text)
+        elif language == "python":
+            exec(text, {})  # noqa: S102 - our own page
         elif language == "console":
             _follow(project, text)
 
@@ -36,8 +40,12 @@ def test_the_examples_of_a_page_hold(
 def _follow(project: Project, text: str) -> None:
     for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
         words = shlex.split(command)
-        assert words[0] == "launcher"
-        result = project.run(*words[1:])
+        if words[0] == "launcher" and ">" not in words:
+            result = project.run(*words[1:])
+        else:
+            shell = ["sh", "-c", command]
+            done = subprocess.run(shell, cwd=project.folder, capture_output=True, text=True, check=True)
+            result = Result(done.returncode, done.stdout, done.stderr)
         assert "Traceback" not in result.err
         pattern = "".join(".*" if part == "…" else re.escape(part) for part in re.split("(…)", expected))
         assert re.fullmatch(pattern, result.out + result.err, re.DOTALL), (command, result)

@@ -16,6 +16,7 @@ COMMANDS = {
     "add": "add",
     "agent": "agent",
     "cancel": "change",
+    "diff": "diff",
     "events": "events",
     "gc": "gc",
     "logs": "logs",

@@ -18,7 +18,7 @@ from launcher.cli.printing import code, echo_json, on_terminal, plain
 from launcher.cli.targets import opened
 from launcher.compose import Grid
 from launcher.dispatcher import Dispatcher, keeping
-from launcher.item import Receipt
+from launcher.item import QueueInfo, Receipt
 from launcher.spec import PRIORITY_NAMES, LaunchSpec
 
 STEP = 100
@@ -38,7 +38,7 @@ def plan(ctx: click.Context, *, explain: bool, store: str | None, as_json: bool,
     asked = wanted(ctx.obj, **given)
     with opened(store, read_only=True) as target:
         queues = {queue.name: queue for queue in target.queues()}
-    dispatcher = Dispatcher(queues, str(asked.settings.root), texts=asked.variables)
+    dispatcher = _dispatcher(queues, asked)
     specs = dispatcher.specs(asked.grid, asked.overlay)
     if as_json:
         _print_json(specs, asked.sweep.name)
@@ -46,13 +46,21 @@ def plan(ctx: click.Context, *, explain: bool, store: str | None, as_json: bool,
         _print_points(specs, asked)
     _print_removed(asked.grid)
     if not as_json:
-        _print_code(dispatcher)
+        _print_code(dispatcher, asked)
     if explain:
         for route, count in asked.grid.routes.most_common():
             click.echo(f"{count:,} points {route}", err=True)
 
 
-def _print_code(dispatcher: Dispatcher) -> None:
+def _dispatcher(queues: dict[str, QueueInfo], asked: Wanted, **options: Any) -> Dispatcher:
+    return Dispatcher(
+        queues, asked.folder, texts=asked.variables, version=asked.version, provenance=asked.provenance, **options
+    )
+
+
+def _print_code(dispatcher: Dispatcher, asked: Wanted) -> None:
+    if asked.provenance.revision:
+        click.echo(f"config: {code(asked.provenance.revision)}")
     for source in dispatcher.sources:
         click.echo(f"code: {code(source)}")
 
@@ -91,7 +99,7 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
     traced = tracing.adding("launcher add", sweep=asked.sweep.name)
     with opened(store) as target, _progress(asked.grid, as_json) as step, traced as note:
         queues = {queue.name: queue for queue in target.queues()}
-        dispatcher = Dispatcher(queues, str(asked.settings.root), texts=asked.variables, keep=keeping(target))
+        dispatcher = _dispatcher(queues, asked, keep=keeping(target))
         receipt = target.push(asked.sweep, dispatcher.specs(asked.grid, asked.overlay, step), again=again)
         note(added=receipt.added, present=receipt.present)
     _print_removed(asked.grid)
@@ -100,7 +108,7 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
         echo_json(plain(receipt) | {"present_states": states})
         return
     click.echo(f"sweep {receipt.sweep}: {receipt.added:,} added{_skipped(receipt)}")
-    _print_code(dispatcher)
+    _print_code(dispatcher, asked)
     click.echo(f"run: launcher agent   follow: launcher status {receipt.sweep}   stop: launcher cancel {receipt.sweep}")
 
 

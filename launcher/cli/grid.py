@@ -12,12 +12,14 @@ from typing import Any
 
 import click
 
+from launcher.cli.revision import Revision, of_here, of_repository
 from launcher.cli.targets import json_option, store_option
 from launcher.compose import Block, Grid, Repository, Selection, import_resolvers
 from launcher.compose.rules import Rule
 from launcher.compose.sweepfile import ORDERS, SweepFile, read_sweep_file
 from launcher.errors import UsageError
 from launcher.item import Sweep
+from launcher.provenance import Provenance
 from launcher.settings import Settings, load_settings
 from launcher.sources import DIRTY
 from launcher.spec import CHANGES, LaunchArguments, parse_priority
@@ -45,13 +47,18 @@ class HydraCommand(click.Command):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the command line asks for: the grid, the sweep it becomes, and the arguments that win over its config's."""
+    """What the command line asks for: the grid, the sweep it becomes, and the arguments that win over its config's.
 
-    settings: Settings
+    What runs when nothing else is given is the `folder`, or remote, at a `version` (as it is now without one).
+    """
+
     grid: Grid
     sweep: Sweep
     overlay: LaunchArguments
     variables: dict[str, str]
+    folder: str
+    version: str | None
+    provenance: Provenance
 
 
 def grid_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,6 +68,8 @@ def grid_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("-m", "--multirun", is_flag=True, help="Overrides may hold several values: one run each."),
         click.option("--config-dir", "-cd", metavar="DIR", help="The config repository (default: conf/)."),
         click.option("--config-name", "-cn", metavar="NAME", help="Its primary config (default: config)."),
+        click.option("--config-rev", metavar="REV", help="Compose from, and run, this branch, tag or commit of it."),
+        click.option("--config-repo", metavar="URL", help="The config repository, elsewhere: a git remote or folder."),
         click.option("--sweep", metavar="NAME", help="The sweep's name (default: the sweep file's, or a new one)."),
         click.option("--queue", "-q", metavar="QUEUE", help="The queue (default: the config's, or 'default')."),
         click.option("--priority", "-p", metavar="PRIORITY", help="critical, high, medium or low; or 0 to 3."),
@@ -101,10 +110,13 @@ def wanted(
     settings = load_settings()
     path, overrides = _split(words)
     file = read_sweep_file(path) if path else SweepFile(f"sweep-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(1)}")
-    folder = _config_dir(config_dir or file.config_dir, settings)
+    revision = _revision(file, config_dir or file.config_dir, settings, terms)
+    settings = revision.settings if revision else settings
+    folder = revision.folder if revision else _config_dir(config_dir or file.config_dir, settings)
     if module := terms["resolvers"] or settings.resolvers:
         import_resolvers(module, settings.root)
     name = sweep or file.name
+    config_name = config_name or file.config_name or settings.config_name or "config"
     overlay = LaunchArguments(
         entry_point=entry_point,
         queue_name=queue or file.queue,
@@ -114,7 +126,7 @@ def wanted(
     )
     grid = Grid.of_blocks(
         Repository(folder),
-        config_name or file.config_name or settings.config_name or "config",
+        config_name,
         _blocks(file, overrides, terms),
         multirun=terms["multirun"] or bool(path),
         selection=_selection(file.selection, terms),
@@ -123,8 +135,28 @@ def wanted(
     )
     _confirm(len(grid), yes)
     stop = terms["stop_after_failures"] or file.stop_after_failures
-    made = Sweep(name, file.metric, file.goal, stop_after_failures=stop)
-    return Wanted(settings, grid, made, overlay, _variables(terms["variables"]))
+    return Wanted(
+        grid,
+        Sweep(name, file.metric, file.goal, stop_after_failures=stop),
+        overlay,
+        _variables(terms["variables"]),
+        revision.uri if revision else str(settings.root),
+        revision.version if revision else None,
+        Provenance(folder, config_name, revision.source if revision else None),
+    )
+
+
+def _revision(file: SweepFile, config_dir: str | None, settings: Settings, terms: dict[str, Any]) -> Revision | None:
+    """The config repository's revision, where the options or the sweep file ask for one."""
+    rev, repo = terms["config_rev"] or file.config_rev, terms["config_repo"] or file.config_repo
+    if not (rev or repo):
+        return None
+    if changes := next((name for name in ("dirty", "in_place") if terms[name] not in (None, False, "ignore")), None):
+        option = "--in-place" if changes == "in_place" else f"--dirty {terms[changes]}"
+        raise UsageError(f"{option} and a config revision contradict each other; a revision holds what is committed")
+    if repo:
+        return of_repository(repo, rev, config_dir)
+    return of_here(str(rev), config_dir, settings)
 
 
 def _changes(terms: dict[str, Any]) -> dict[str, Any]:

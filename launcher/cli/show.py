@@ -7,26 +7,41 @@ from typing import Any
 
 import click
 
+from launcher import provenance
 from launcher.cli import story
+from launcher.cli.origin import origin
 from launcher.cli.printing import code, duration, echo_json, echo_table, plain, shown, state_words
 from launcher.cli.targets import found_item, json_option, opened, store_option
+from launcher.errors import NotFoundError
 from launcher.item import Attempt, Event, Item
+from launcher.queues import Store
 from launcher.spec import PRIORITY_NAMES, LaunchSpec, Source
 
 
 @click.command()
 @click.argument("item_id", metavar="ID")
+@click.option("--reproduce", is_flag=True, help="Print the commands that rebuild the run by hand.")
+@click.option("--patch", is_flag=True, help="Print the uncommitted changes that are part of its code.")
 @store_option
 @json_option
-def show(item_id: str, store: str | None, as_json: bool) -> None:
-    """Print an item: its state and why, its command, code and config, its attempts, and its story."""
+def show(item_id: str, reproduce: bool, patch: bool, store: str | None, as_json: bool) -> None:
+    """Print an item: its state and why, its command, code and config, where it comes from, its attempts and story."""
     with opened(store) as target:
         item = found_item(target, item_id)
         document = target.document(item.id)
+        if reproduce:
+            from launcher.cli.reproduce import script
+
+            click.echo(script(item, document, target.url))
+            return
+        if patch:
+            click.echo(_patch(target, item, document), nl=False)
+            return
         attempts = _attempts(item, target.attempts(item.id), target.events(item.id))
         told = story.read(target, item)
     if as_json:
-        echo_json({**plain(item), "spec": document, "attempts": attempts, **told.plain()})
+        origins = provenance.told(item, document)
+        echo_json({**plain(item), "spec": document, "provenance": origins, "attempts": attempts, **told.plain()})
         return
     for name, value in [*_facts(item, document), *story.facts(told)]:
         if value:
@@ -42,6 +57,13 @@ def show(item_id: str, store: str | None, as_json: bool) -> None:
 
         click.echo("config")
         click.echo("".join(f"  {line}\n" for line in yaml_text(config).splitlines()), nl=False)
+
+
+def _patch(store: Store, item: Item, document: dict[str, Any]) -> bytes:
+    digest = Source.of(document).patch
+    if not digest:
+        raise NotFoundError(f"run {item.id} has no uncommitted changes: its code is {code(Source.of(document))}")
+    return store.patch(digest)
 
 
 def _facts(item: Item, document: dict[str, Any]) -> list[tuple[str, str]]:
@@ -60,6 +82,7 @@ def _facts(item: Item, document: dict[str, Any]) -> list[tuple[str, str]]:
         ("command", shlex.join(LaunchSpec(document).command())),
         ("code", code(source) if document.get("uri") else str(other)),
         ("image", str((item.handle or {}).get("digest") or (item.handle or {}).get("image") or "")),
+        *origin(item, document),
         ("attempt", f"{item.attempt} of {item.max_attempts}" if item.attempt else ""),
         ("took", duration(item.seconds)),
         ("exit code", "" if item.exit_code is None else str(item.exit_code)),

@@ -18,8 +18,8 @@ from launcher.errors import ComposeError
 KEPT_PLANS = 64
 """A plan holds a config, about a megabyte. Grids whose groups vary slowest need one at a time."""
 
-Composed = tuple[dict[str, Any], tuple[str, ...]]
-"""A point's config, and the dotted paths of its deferred leaves."""
+Composed = tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]
+"""A point's config, the dotted paths of its deferred leaves, and its group choices."""
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class Composer:
     common: tuple[str, ...]
     axes: tuple[Axis, ...]
     routes: Counter[str]
-    _plans: dict[tuple[str, ...], Plan | UnprovenError] = field(default_factory=dict)
+    _plans: dict[tuple[str, ...], tuple[Plan, dict[str, Any]] | UnprovenError] = field(default_factory=dict)
     _fixed: list[int] = field(init=False)
     _swept: list[int] = field(init=False)
 
@@ -57,22 +57,25 @@ class Composer:
         try:
             if isinstance(plan, UnprovenError):
                 raise plan
-            composed = plan.point([values[place] for place in self._swept])
+            patched, choices = plan
+            composed = patched.point([values[place] for place in self._swept])
         except UnprovenError as reason:
             self.routes[f"composed by Hydra: {reason}"] += 1
             return self.by_hydra(strings)
         self.routes["patched"] += 1
-        return composed
+        return *composed, choices
 
     def by_hydra(self, strings: Sequence[str]) -> Composed:
         """The same point, composed by Hydra."""
-        return plain_config(self.repository.compose(self.config_name, [*self.common, *strings]))
+        config, choices = self.repository.compose_and_choose(self.config_name, [*self.common, *strings])
+        return *plain_config(config), choices
 
-    def _plan(self, choice: Sequence[str], first: Sequence[str]) -> Plan | UnprovenError:
-        """The plan for one combination of what must be composed; why not, where patching cannot be proven."""
+    def _plan(self, choice: Sequence[str], first: Sequence[str]) -> tuple[Plan, dict[str, Any]] | UnprovenError:
+        """The plan for one combination of what must be composed, and its group choices; why not, where patching cannot
+        be proven."""
         try:
-            config = self.repository.compose(self.config_name, [*self.common, *choice])
-            return Plan(config, self.repository.parse(first))
+            config, choices = self.repository.compose_and_choose(self.config_name, [*self.common, *choice])
+            return Plan(config, self.repository.parse(first)), choices
         except UnprovenError as reason:
             return reason
         except ComposeError:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +26,14 @@ class Point:
     """One combination of a grid's swept values.
 
     `overrides`: the override strings that Hydra would hand this job. `config`: the composed config, a plain dict.
-    `deferred`: dotted paths of the leaves that only the running app can resolve.
+    `deferred`: dotted paths of the leaves that only the running app can resolve. `choices`: the option of each config
+    group, those of the defaults lists included.
     """
 
     overrides: tuple[str, ...]
     config: dict[str, Any]
     deferred: tuple[str, ...] = ()
+    choices: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +221,7 @@ def _refuse_deferred(point: Point) -> None:
 
 
 def _verify(point: Point, composer: Composer, strings: Sequence[str]) -> None:
-    config, deferred = composer.by_hydra(strings)
+    config, deferred, _ = composer.by_hydra(strings)
     if repr(config) != repr(point.config) or sorted(deferred) != sorted(point.deferred):
         differing = sorted(_differences(point.config, config, ""))
         raise ComposeError(

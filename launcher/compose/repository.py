@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from launcher.errors import ComposeError, suggest
 
@@ -67,16 +67,21 @@ class Repository:
 
     def compose(self, config_name: str, overrides: Sequence[str]) -> DictConfig:
         """What `hydra.compose` returns for this config and these overrides: the app's config, without `hydra`."""
+        return self.compose_and_choose(config_name, overrides)[0]
+
+    def compose_and_choose(self, config_name: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
+        """The same, and which option each of its config groups has, those of the defaults lists included."""
         from hydra.types import RunMode
-        from omegaconf import open_dict
+        from omegaconf import OmegaConf, open_dict
 
         with self._explaining(config_name, overrides):
             config = self._loader.load_configuration(
                 config_name, list(overrides), run_mode=RunMode.RUN, from_shell=False
             )
+            choices = cast("dict[str, Any]", OmegaConf.to_container(config.hydra.runtime.choices))
             with open_dict(config):
                 del config["hydra"]
-        return config
+        return config, {group: option for group, option in choices.items() if not group.startswith("hydra/")}
 
     def sweeper_params(self, config_name: str, overrides: Sequence[str]) -> list[str]:
         """`hydra.sweeper.params` of the config as override strings, which a multirun puts before the command line's."""

@@ -29,6 +29,8 @@ class SweepFile:
     selection: Selection = field(default_factory=Selection)
     config_dir: str | None = None
     config_name: str | None = None
+    config_rev: str | None = None
+    config_repo: str | None = None
     queue: str | None = None
     priority: int | None = None
     metric: str | None = None
@@ -68,6 +70,8 @@ def read_sweep_file(path: Path) -> SweepFile:
         selection=Selection(sample.get("n"), sample.get("seed", 0), content.get("order") == "shuffle"),
         config_dir=content.get("config_dir"),
         config_name=content.get("config_name"),
+        config_rev=content.get("config_rev"),
+        config_repo=content.get("config_repo"),
         queue=content.get("queue"),
         priority=None if priority is None else parse_priority(priority),
         metric=metric.get("name"),
@@ -187,7 +191,8 @@ BLOCK_FIELDS = {
     "repeat": _repeat,
 }  # fmt: skip
 FIELDS = {
-    "name": _text, "config_dir": _text, "config_name": _text, "metric": _metric, "queue": _text, "priority": _priority,
+    "name": _text, "config_dir": _text, "config_name": _text, "config_rev": _text, "config_repo": _text,
+    "metric": _metric, "queue": _text, "priority": _priority,
     **BLOCK_FIELDS, "blocks": _blocks, "sample": _sample, "order": _order, "stop_after_failures": _count,
     **dict.fromkeys(POLICIES, _mapping),
 }  # fmt: skip

@@ -110,7 +110,7 @@ def _diff(top: Path, scratch: Path) -> bytes:
     }
     (scratch / "objects").mkdir()
     if index.is_file():
-        shutil.copyfile(index, scratch / "index")  # it knows which files need no second look
+        shutil.copy2(index, scratch / "index")  # it knows by its time which files need no second look
     git(["-C", top, "-c", "advice.addEmbeddedRepo=false", "add", "--all", "--", ":/"], environ=environ)
     shape = ["--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color"]
     return git(["-C", top, "diff", "--cached", *shape, "--src-prefix=a/", "--dst-prefix=b/", "HEAD"], environ=environ)

@@ -240,6 +240,16 @@ def test_iterating_again_gives_the_same_points(tree: Path) -> None:
     assert list(map(repr, grid)) == list(map(repr, grid))
 
 
+@pytest.mark.parametrize("grid", [["model=svm,mlp", "seed=1,2"], ["model=svm,mlp"], ["model=mlp", "+added=1,2"]])
+def test_a_point_has_the_group_choices_that_hydra_records(tree: Path, grid: list[str]) -> None:
+    for point in Grid.of(Repository(tree), "config", grid, multirun=True):
+        with initialize_config_dir(str(tree), version_base=None):
+            config = compose("config", list(point.overrides), return_hydra_config=True)
+        hydras = {group: option for group, option in config.hydra.runtime.choices.items() if "hydra/" not in group}
+        assert point.choices == hydras
+        assert point.choices["model"] == point.config["model"]["name"]
+
+
 def test_a_point_is_one_value_with_its_parts_by_name(tree: Path) -> None:
     [point] = compose_grid(config_dir=str(tree), config_name="config", overrides=["seed=3"])
     assert point == Point(("seed=3",), point.config, ())

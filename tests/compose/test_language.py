@@ -154,8 +154,8 @@ def test_verification_finds_a_single_wrong_leaf(repository: Repository, monkeypa
     compose = Composer.compose
 
     def wrong(self: Composer, combination: object) -> object:
-        config, deferred = compose(self, combination)  # type: ignore[arg-type]
-        return ({**config, "name": f"{config['name']}!"} if config["seed"] == 3 else config), deferred
+        config, *rest = compose(self, combination)  # type: ignore[arg-type]
+        return ({**config, "name": f"{config['name']}!"} if config["seed"] == 3 else config), *rest
 
     monkeypatch.setattr(Composer, "compose", wrong)
     points: list[Point] = []

@@ -113,6 +113,20 @@ def test_any_contents_are_brought_back(
     assert contents(checkout(source, repo.parent / "cache", patch)) == contents(repo)
 
 
+def test_an_edit_in_the_second_of_the_commit_is_seen(repo: Path) -> None:
+    """Git tells such an edit, of the same size, by the time of its index alone, which a copy must keep."""
+    git(repo, "config", "core.trustctime", "false")
+    moment = 1_700_000_000
+    os.utime(repo / "train.py", (moment, moment))
+    git(repo, "update-index", "--refresh")
+    (repo / "train.py").write_text("FIRST")
+    for path in (repo / "train.py", repo / ".git/index"):
+        os.utime(path, (moment, moment))
+    source, patch = pin(str(repo))
+    assert patch is not None
+    assert source.patch == patch.digest
+
+
 def test_the_same_changes_have_the_same_digest_and_others_another(repo: Path) -> None:
     (repo / "train.py").write_text("one")
     first = pin(str(repo))

@@ -1,0 +1,105 @@
+"""Where an item comes from: what `show` tells of it, and that it makes no other work of it."""
+
+from __future__ import annotations
+
+import json
+import platform
+import socket
+from collections.abc import Callable
+from contextlib import closing
+
+import pytest
+
+from launcher import launch_add
+from launcher.canonical import digest
+from launcher.item import Item, ItemFilter
+from launcher.provenance import login
+from launcher.queues import open_store
+from tests.conftest import Project, Result
+from tests.sources.repositories import commit, git
+
+Cli = Callable[..., Result]
+COMMAND = ("--", "python", "train.py")
+
+
+@pytest.fixture
+def head(project: Project) -> str:
+    project.write(".gitignore", ".launcher/\n")
+    git(project.folder, "init", "--quiet", "--initial-branch=main")
+    return commit(project.folder, "first")
+
+
+def add(cli: Cli, sweep: str, *words: str) -> str:
+    """The ID of the first item of a sweep that is added."""
+    result = cli("add", "--json", "--sweep", sweep, *words, *(() if "--" in words else COMMAND))
+    assert result.code == 0, result.err
+    return str(json.loads(result.out)["ids"][0])
+
+
+def items(project: Project) -> list[Item]:
+    with closing(open_store(project.store_url)) as store:
+        return list(store.items(ItemFilter()))
+
+
+def test_an_item_knows_where_it_comes_from(cli: Cli, project: Project, head: str) -> None:
+    project.write("train.py", "changed")
+    item = add(cli, "s", "-m", "model=mlp", "seed=1,2")
+    shown = json.loads(cli("show", item, "--json").out)
+    patch = cli("show", item, "--patch").out
+    assert "+changed" in patch
+    assert shown["provenance"] == {
+        "remote": None, "folder": str(project.folder), "commit": head, "patch": shown["spec"]["git"]["patch"],
+        "overrides": ["model=mlp", "seed=1"], "command": ["python", "train.py", "model=mlp", "seed=1"],
+        "config_digest": digest(shown["spec"]["overrides"]["run_config"]), "author": login(), "user": login(),
+        "added_at": shown["added_at"], "host": socket.gethostname(), "python": platform.python_version(),
+        "launcher": "0.1.0", "hydra": shown["provenance"]["hydra"], "choices": {"model": "mlp"},
+        "config_name": "config", "config": None,
+    }  # fmt: skip
+    told = cli("show", item).out
+    assert "\nchoices    model=mlp\n" in told
+    assert f"by {login()} on {socket.gethostname()}\n" in told
+    assert f"Python {platform.python_version()}, launcher 0.1.0, Hydra 1.3" in told
+
+
+def test_the_same_work_added_from_elsewhere_is_the_same_work(
+    cli: Cli, project: Project, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from launcher import provenance
+
+    add(cli, "s", "-m", "model=svm,mlp")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(socket, "gethostname", lambda: "elsewhere")
+        provenance._surroundings.cache_clear()
+        again = json.loads(cli("add", "--json", "--sweep", "s", "-m", "model=svm,mlp", *COMMAND).out)
+        assert "on elsewhere\n" in cli("show", add(cli, "t")).out
+    provenance._surroundings.cache_clear()
+    assert (again["added"], again["present"]) == (0, 2)
+
+
+def test_a_run_of_the_python_api_knows_too(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.folder)
+    run = launch_add(uri=".", entry_point=["true"], config={"provenance": {"user": "mallory"}})
+    with closing(open_store(project.store_url)) as store:
+        kept = store.document(run.id)["provenance"]
+    assert (kept["user"], kept["host"]) == (login(), socket.gethostname())
+    assert "choices" not in kept
+
+
+def test_the_specs_of_a_sweep_share_what_they_say(cli: Cli, project: Project, head: str) -> None:
+    import sqlite3
+
+    assert cli("add", "--sweep", "s", "-m", "seed=range(300)", *COMMAND).code == 0
+    with closing(sqlite3.connect(project.folder / ".launcher/store.db")) as file:
+        leaves = [row[0] for row in file.execute("SELECT leaves FROM items")]
+    assert len(leaves) == 300
+    assert not any(json.dumps(socket.gethostname()) in text or "config_name" in text for text in leaves)
+
+
+def test_an_item_without_changes_has_no_patch_and_an_image_no_commands(cli: Cli, project: Project, head: str) -> None:
+    result = cli("show", add(cli, "s"), "--patch")
+    assert result.code == 1
+    assert "has no uncommitted changes" in result.err
+    run = launch_add(docker_image="alpine", entry_point=["true"], resource="local-container")
+    result = cli("show", run.id, "--reproduce")
+    assert result.code == 2
+    assert "runs 'alpine', which no git commands rebuild" in result.err
