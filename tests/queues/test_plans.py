@@ -41,7 +41,7 @@ def hot(*verb: str, by: str) -> Hot:
 
 
 HOT = [
-    hot("has_waiting", by="items_waiting, items_sized, items_backing_off, items_expiring"),
+    hot("has_waiting", by="items_waiting, items_sized, items_on_hold, items_expiring"),
     hot("pop_items", by="items_waiting"),
     hot("select_leases", "where_seqs", by=f"{KEY} seq"),
     hot("ack_items", by=f"{KEY} id"),
@@ -51,8 +51,8 @@ HOT = [
     hot("select_tokens", by="items_held"),
     hot("select_leases", "where_held", by="items_held"),
     hot("expire_items", by="items_expiring"),
-    hot("end_backoff", by="items_backing_off"),
-    hot("next_due", by="items_backing_off"),
+    hot("end_backoff", by="items_on_hold"),
+    hot("next_due", by="items_on_hold"),
     hot("drop_present", by="items_of_sweep"),
     hot("retry_present", by="items_of_sweep"),
     hot("cancel_waiting", "where_sweep", by="items_by_sweep"),

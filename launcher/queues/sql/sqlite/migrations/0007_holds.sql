@@ -1,3 +1,4 @@
--- Version 7: what is held is counted without looking at anything else.
+-- Version 7: one index tells what is held, by reason and queue, and when the next of it may go on.
 
-CREATE INDEX items_on_hold ON items (queue, sweep, hold) WHERE state = 'pending' AND hold IS NOT NULL;
+DROP INDEX items_backing_off;
+CREATE INDEX items_on_hold ON items (hold, not_before, queue, sweep) WHERE state = 'pending' AND hold IS NOT NULL;
