@@ -59,7 +59,10 @@ soak: $(VENV)/.test ## Ten minutes of short runs: nothing may grow; the figures 
 services: ## Install and start what the full suite needs (as root, from Debian packages)
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null; }
-	@echo "PostgreSQL's programs are there; the tests start a server of their own"
+	@for program in dockerd docker-registry busybox; do command -v $$program >/dev/null || missing=yes; done; test -z "$$missing" || \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+		docker.io docker-registry busybox-static >/dev/null; }
+	@echo "The programs of PostgreSQL and Docker are there; the tests start servers of their own"
 
 clean: ## Remove the environment and everything that was built or run
 	rm -rf $(VENV) .launcher dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from launcher.queues.sqlite import SqliteStore
-from tests.services import FAST, Postgres, postgres_programs
+from tests.services import FAST, Docker, Postgres, Registry, docker_missing, postgres_programs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REQUIRED = set(filter(None, os.environ.get("LAUNCHER_TEST_REQUIRE", "").split(",")))
@@ -67,6 +68,34 @@ def postgres() -> Iterator[Postgres]:
     needs("postgres", programs is not None, "the server's programs are not installed (make services)")
     assert programs
     server = Postgres(programs, *FAST)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def docker_daemon() -> Iterator[Docker]:
+    """A Docker daemon for this session's tests, with the images box:1 (busybox) and bare:1 (no shell)."""
+    missing = docker_missing()
+    needs("docker", missing is None, str(missing))
+    server = Docker()
+    server.image("box:1")
+    server.image("bare:1", shell=False)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def docker(docker_daemon: Docker, monkeypatch: pytest.MonkeyPatch) -> Docker:
+    """The session's Docker, which every `docker` that the test starts talks to."""
+    monkeypatch.setenv("DOCKER_HOST", docker_daemon.url)
+    return docker_daemon
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[Registry]:
+    """A registry of images for this session's tests."""
+    needs("docker", shutil.which("docker-registry") is not None, "docker-registry is not installed (make services)")
+    server = Registry()
     yield server
     server.close()
 
