@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 
 class RunState(Enum):
@@ -236,6 +236,32 @@ class QueueInfo:
     created_at: float = 0.0
     retry: Mapping[str, Any] = field(default_factory=dict)
     timeout: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class JobVersion:
+    """One version of a job: code or an image (`kind` git, code or image), the command in it, and what may be asked of it.
+
+    `name` is entity/project/name. `source`: the fields of a launch spec that record it (`uri` and `git`, or `docker`).
+    `inputs`: a JSON Schema of the run_config of its runs; {} takes any. `number` and `aliases` are the store's to give.
+    """
+
+    name: str
+    kind: str
+    source: Mapping[str, Any]
+    entry_point: tuple[str, ...] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    author: str = ""
+    number: int = 0
+    aliases: tuple[str, ...] = ()
+    created_at: float = 0.0
+
+    KINDS: ClassVar = ("git", "code", "image")
+
+    @property
+    def reference(self) -> str:
+        """What names this version for ever: entity/project/name:vN."""
+        return f"{self.name}:v{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
