@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any
 
 
 class RunState(Enum):
@@ -240,7 +240,7 @@ class QueueInfo:
 
 @dataclass(frozen=True, slots=True)
 class JobVersion:
-    """One version of a job: code or an image (`kind` git, code or image), the command in it, and what may be asked of it.
+    """One version of a job: code or an image (`kind`: git, code or image), the command in it, and what it takes.
 
     `name` is entity/project/name. `source`: the fields of a launch spec that record it (`uri` and `git`, or `docker`).
     `inputs`: a JSON Schema of the run_config of its runs; {} takes any. `number` and `aliases` are the store's to give.
@@ -255,8 +255,6 @@ class JobVersion:
     number: int = 0
     aliases: tuple[str, ...] = ()
     created_at: float = 0.0
-
-    KINDS: ClassVar = ("git", "code", "image")
 
     @property
     def reference(self) -> str:

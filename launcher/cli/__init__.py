@@ -18,6 +18,7 @@ COMMANDS = {
     "cancel": "change",
     "events": "events",
     "gc": "gc",
+    "job": "job",
     "logs": "logs",
     "pause": "change",
     "plan": "add",

@@ -46,7 +46,7 @@ def show(item_id: str, store: str | None, as_json: bool) -> None:
 
 def _facts(item: Item, document: dict[str, Any]) -> list[tuple[str, str]]:
     source = Source.of(document)
-    other = document["docker"].get("docker_image") or document.get("job") or ""
+    image = document["docker"].get("docker_image") or ""
     return [
         ("item", item.id),
         (
@@ -58,7 +58,8 @@ def _facts(item: Item, document: dict[str, Any]) -> list[tuple[str, str]]:
         ("name", item.name or ""),
         ("point", " ".join(item.point)),
         ("command", shlex.join(LaunchSpec(document).command())),
-        ("code", code(source) if document.get("uri") else str(other)),
+        ("job", document.get("job") or ""),
+        ("code", code(source) if document.get("uri") else str(image)),
         ("attempt", f"{item.attempt} of {item.max_attempts}" if item.attempt else ""),
         ("took", duration(item.seconds)),
         ("exit code", "" if item.exit_code is None else str(item.exit_code)),

@@ -81,7 +81,7 @@ class JobsContract:
     def test_versions_that_are_added_at_once_get_numbers_of_their_own(
         self, store: Store, open_again: OpenAgain
     ) -> None:
-        stores = [open_again() for _ in range(4)]
+        stores = [store, *(open_again() for _ in range(3))]
 
         def add(place: int) -> list[int]:
             return [stores[place].keep_job(version(f"{place}{number}")).number for number in range(5)]
