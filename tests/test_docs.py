@@ -1,6 +1,6 @@
 """The examples of docs/: on each page its blocks are carried out in order, in one project. A `yaml` block that begins
-with the name of a file becomes that file, `python` runs, and each command of a `console` block prints what stands below
-it (`…` for any text)."""
+with the name of a file becomes that file, `python` runs, and each command of a `console` block (launcher's, or git's)
+prints what stands below it (`…` for any text)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import shlex
 import pytest
 
 from tests.conftest import REPOSITORY, Project
+from tests.sources.repositories import git
 
 PROGRAM = "import launcher, sys\nlauncher.report(accuracy=0.9, given=sys.argv[1:])\n"
 PAGES = sorted(path.name for path in (REPOSITORY / "docs").glob("*.md"))
@@ -32,6 +33,9 @@ def test_the_examples_of_a_page_hold(page: str, project: Project, monkeypatch: p
 def _follow(project: Project, text: str) -> None:
     for command, expected in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
         words = shlex.split(command)
+        if words[0] == "git":
+            assert git(project.folder, *words[1:]) == expected.strip()
+            continue
         assert words[0] == "launcher"
         result = project.run(*words[1:])
         assert "Traceback" not in result.err
