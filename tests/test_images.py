@@ -13,8 +13,9 @@ import pytest
 from launcher import LaunchError, launch_add, launch_sweep
 from launcher.dispatcher import Dispatcher
 from launcher.errors import BuildError, SpecError
-from launcher.item import ItemFilter, JobVersion, QueueInfo
+from launcher.item import ItemFilter, JobVersion, QueueInfo, RunState
 from launcher.queues import open_store
+from launcher.runners import RUNNABLE
 from launcher.spec import LaunchArguments, Source
 from tests.conftest import Project, Result
 from tests.services import Docker, Registry
@@ -164,3 +165,18 @@ def test_a_grid_is_built_once_from_the_command_line(code: Project, docker: Docke
     assert len(queued(code)) == 2, "what the sweep has already is not added again"
     refused = cli("add", *command[:2], "--build", "--", *COMMAND)
     assert "build: needs queue_name" in refused.err
+
+
+@pytest.mark.skipif("local-container" not in RUNNABLE, reason="this version's agents run no containers")
+def test_what_was_built_runs_with_its_entry_point_and_arguments(code: Project, docker: Docker) -> None:
+    arguments = {"local-container": {"network": "none"}}
+    entry_point = ["sh", "-c", 'cat /made; echo " with $0 and $WANDB_CONFIG"', "lr=1"]
+    config = {"overrides": {"run_config": {"lr": 1}}}
+    run = launch_add(
+        uri=".", entry_point=entry_point, queue_name="images", build=True, resource_args=arguments, config=config
+    )
+    by_job = launch_add(job="project-image", queue_name="images", resource_args=arguments)
+    assert code.run("agent", "--drain").code == 0
+    assert (run.state, run.logs()) == (RunState.FINISHED, 'first with lr=1 and {"lr": 1}\n')
+    assert by_job.logs() == "first with lr=1 and {}\n"
+    assert docker.containers() == []
