@@ -3,6 +3,8 @@ a reference to that queued; nothing is queued when it fails."""
 
 from __future__ import annotations
 
+import re
+import signal
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +19,7 @@ from launcher.item import ItemFilter, JobVersion, QueueInfo, RunState
 from launcher.queues import open_store
 from launcher.runners import RUNNABLE
 from launcher.spec import LaunchArguments, Source
-from tests.conftest import Project, Result
+from tests.conftest import Project, Result, until
 from tests.services import Docker, Registry
 from tests.sources.repositories import commit, git
 
@@ -165,6 +167,27 @@ def test_a_grid_is_built_once_from_the_command_line(code: Project, docker: Docke
     assert len(queued(code)) == 2, "what the sweep has already is not added again"
     refused = cli("add", *command[:2], "--build", "--", *COMMAND)
     assert "build: needs queue_name" in refused.err
+
+
+def test_an_add_that_is_interrupted_while_it_builds_leaves_nothing(code: Project, docker: Docker) -> None:
+    code.write("Dockerfile.launcher", 'FROM box:1\nRUN ["sleep", "100"]\n')
+    before = docker.containers()
+    with code.start("add", "--queue", "images", "--build", "lr=1", "--", *COMMAND) as adding:
+        until(lambda: set(docker.containers()) - set(before), "the build")
+        adding.send_signal(signal.SIGINT)
+        _, told = adding.communicate(timeout=60)
+    assert (adding.returncode, told.splitlines()[-1]) == (130, "launcher: interrupted")
+    until(lambda: docker.containers() == before, "the end of the build's container")
+    assert (queued(code), jobs(code)) == ([], [])
+
+
+def test_a_terminal_shows_the_line_that_a_build_is_at(
+    code: Project, docker: Docker, cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("launcher.cli.add.on_terminal", lambda _: True)
+    told = cli("add", "--queue", "images", "--build", "lr=1", "--", *COMMAND).err
+    assert re.search(r"\rbuild of launcher-project:\w+: Step 2/4", told)
+    assert told.endswith("\r"), "and is gone at the end"
 
 
 @pytest.mark.skipif("local-container" not in RUNNABLE, reason="this version's agents run no containers")

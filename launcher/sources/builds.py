@@ -126,10 +126,9 @@ def short_name(source: Source) -> str:
 def _own_file(code: Path, entry_point: Sequence[str], dockerfile: str | None) -> str | None:
     """The path in the code of the Dockerfile that the source brings."""
     if dockerfile:
-        path = code / dockerfile
-        if Path(dockerfile).is_absolute() or not path.resolve().is_relative_to(code.resolve()):
+        if not _leads_inside(code, dockerfile):
             raise BuildError(f"overrides.dockerfile {dockerfile!r} leads out of the source; expected a path in it")
-        if not path.is_file():
+        if not _is_file(code, dockerfile):
             raise BuildError(f"overrides.dockerfile {dockerfile!r} is not in the source (or not committed)")
         return Path(os.path.normpath(dockerfile)).as_posix()
     program = next((word for word in entry_point if _is_inside(code, word)), "")
@@ -141,8 +140,15 @@ def _own_file(code: Path, entry_point: Sequence[str], dockerfile: str | None) ->
 
 
 def _is_inside(code: Path, name: str) -> bool:
-    path = code / name
-    return not Path(name).is_absolute() and path.is_file() and path.resolve().is_relative_to(code.resolve())
+    return _is_file(code, name) and _leads_inside(code, name)
+
+
+def _is_file(code: Path, name: str) -> bool:
+    return os.path.isfile(code / name)  # noqa: PTH113 - a Path raises for words that are too long for a file's name
+
+
+def _leads_inside(code: Path, name: str) -> bool:
+    return not Path(name).is_absolute() and Path(os.path.realpath(code / name)).is_relative_to(code.resolve())
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +199,15 @@ class Images:
                 for line in running.stdout:
                     file.write(line)
                     last.append(line.rstrip())
-                    self.tell(f"{what} of {build.image}: {line.strip()}")
+                    if told := line.strip():
+                        self.tell(f"{what} of {build.image}: {told}")
             except BaseException:
                 running.terminate()
                 raise
         if running.returncode:
-            told = "".join(f"\n  {line}" for line in last)
+            end = "".join(f"\n  {line}" for line in last)
             how = f"failed with exit code {running.returncode}"
-            raise BuildError(f"the {what} of image {build.image} {how}; the log {log} ends:{told}")
+            raise BuildError(f"the {what} of image {build.image} {how}; the log {log} ends:{end}")
 
 
 def export(code: Path, target: Path) -> None:

@@ -15,6 +15,8 @@ from launcher.errors import BuildError
 FOLDER = "/launcher/code"
 """Where the code lies in an image."""
 
+IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
+
 LOCAL = re.compile(r"(-e|--editable|\.|/|file:)|.*@ *file:")
 """Lines of requirements that name a folder of the code."""
 
@@ -22,10 +24,13 @@ PIP = ("python", "-m", "pip", "install", "--no-cache-dir", "--root-user-action=i
 
 
 def generated(code: Path, base: str) -> str:
-    """A Dockerfile for the code in a folder, on the image `base`. Raises BuildError for a pyproject.toml that is none.
+    """A Dockerfile for the code in a folder, on the image `base`. Raises BuildError for a name that is none,
+    and for a pyproject.toml that is no TOML.
 
     Commands are lists, as Docker's exec form has them: nothing of the code's files is read by a shell.
     """
+    if not IMAGE.fullmatch(base):
+        raise BuildError(f"base image {base!r} is none; expected the name of an image, as python:3.12-slim")
     lines = [f"FROM {base}", "ENV PYTHONUNBUFFERED=1", f"WORKDIR {FOLDER}", *_layers(code)]
     return "\n".join(lines) + "\n"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -128,6 +129,7 @@ def test_a_dockerfile_is_the_one_named_else_the_one_beside_the_program_else_made
         assert file() == name
     assert plan(repo)[0].file == "Dockerfile.launcher"
     assert plan(repo, entry_point=["sh", "-c", "x"])[0].dockerfile == "x"
+    assert plan(repo, entry_point=["sh", "-c", "x" * 5000])[0].file == "Dockerfile.launcher"
     assert file(dockerfile="./sub/../sub/Dockerfile.wandb") == "sub/Dockerfile.wandb"
 
 
@@ -140,11 +142,14 @@ def test_a_dockerfile_is_the_one_named_else_the_one_beside_the_program_else_made
         ("link", "leads out of the source"),
         ("folder/passwd", "leads out of the source"),
         ("gone", "is not in the source"),
+        ("loop", "is not in the source"),
+        ("x" * 300, "is not in the source"),
     ],
 )
 def test_a_dockerfile_outside_of_the_source_is_refused(repo: Path, plan: Any, name: str, told: str) -> None:
     (repo / "link").symlink_to("/etc/passwd")
     (repo / "folder").symlink_to("/etc")
+    (repo / "loop").symlink_to("loop")
     (repo / "Dockerfile.launcher").symlink_to("/etc/passwd")
     commit(repo, "x")
     with pytest.raises(BuildError, match=told):
@@ -177,6 +182,42 @@ def test_the_context_is_what_git_has_and_nothing_that_runs_left_there(repo: Path
     assert (target / "sub/tool.sh").stat().st_mode & 0o777 == 0o755
     export(code / "sub", tmp_path / "below")
     assert sorted(path.name for path in (tmp_path / "below").iterdir()) == ["new.txt", "tool.sh"]
+
+
+# -- what is asked of which program --------------------------------------------------------------------------------
+
+FAKE = """#!/bin/sh
+echo "$(basename "$0") $*" >> "{calls}"
+case "$1 $2" in "image inspect" | "manifest inspect") exit 1;; esac
+test "$1" != buildx || exit {buildx}
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "buildx", "asked"),
+    [
+        ("docker", 0, ["docker buildx version", "docker buildx build --load --progress plain {how}"]),
+        ("docker", 1, ["docker buildx version", "docker build --force-rm {how}"]),
+        ("podman", 0, ["podman build --force-rm {how}"]),
+    ],
+)
+def test_each_engine_is_asked_to_look_build_and_push(
+    repo: Path, plan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, buildx: int, asked: list[str]
+) -> None:
+    build, code = plan(repo, repository="reg.team/images", python_version="3.12")
+    fake = tmp_path / "bin" / program
+    fake.parent.mkdir()
+    fake.write_text(FAKE.format(calls=tmp_path / "calls", buildx=buildx))
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:/usr/bin:/bin")
+    monkeypatch.setattr("launcher.sources.builds.ENGINES", (program,))
+    Images(tmp_path / "builds").provide(build, code)
+    how = f"--file * --tag {build.image} --label org.opencontainers.image.revision={build.commit} *"
+    look = [f"{program} manifest inspect {build.image}", f"{program} image inspect {build.image}"]
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert [re.sub(r"/\S*launcher-build-\S+", "*", call) for call in calls] == [
+        *look, *(call.format(how=how) for call in asked), f"{program} push {build.image}",
+    ]  # fmt: skip
 
 
 # -- with a real Docker --------------------------------------------------------------------------------------------

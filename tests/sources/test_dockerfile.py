@@ -70,6 +70,12 @@ def test_nothing_of_a_file_is_a_line_of_its_own_or_read_by_a_shell(tmp_path: Pat
     assert len(text.splitlines()) == 3
 
 
+@pytest.mark.parametrize("base", ["", "a b", "a\nRUN x", "--platform=x", "a:1 AS b"])
+def test_a_base_that_is_no_image_is_told(tmp_path: Path, base: str) -> None:
+    with pytest.raises(BuildError, match="is none; expected the name of an image"):
+        generated(tmp_path, base)
+
+
 def test_a_project_file_that_is_none_is_told(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="is not TOML"):
         made(tmp_path, pyproject_toml="[project\n")
