@@ -203,3 +203,14 @@ def test_what_was_built_runs_with_its_entry_point_and_arguments(code: Project, d
     assert (run.state, run.logs()) == (RunState.FINISHED, 'first with lr=1 and {"lr": 1}\n')
     assert by_job.logs() == "first with lr=1 and {}\n"
     assert docker.containers() == []
+
+
+@pytest.mark.skipif("local-container" not in RUNNABLE, reason="this version's agents run no containers")
+def test_the_code_of_a_job_comes_into_the_image_that_its_run_names(code: Project, docker: Docker) -> None:
+    commit(code.folder, "echo hello $1")
+    assert "created" in code.run("job", "create", "git", "train", "--", "sh", "train.py").out
+    commit(code.folder, "echo later")
+    arguments = {"local-container": {"network": "none"}}
+    run = launch_add(job="train", queue_name="images", resource_args=arguments, config={"image_uri": "box:1"})
+    assert code.run("agent", "--drain").code == 0
+    assert run.logs() == "hello\n"
