@@ -11,13 +11,13 @@ from typing import Any
 
 from launcher import queue_file, tracing
 from launcher.compose import Point
-from launcher.dispatcher import Dispatcher, keeping
+from launcher.dispatcher import Dispatcher, building, keeping
 from launcher.errors import LaunchError, UsageError
 from launcher.item import GOALS, HELD, TERMINAL, Item, ItemFilter, QueueInfo, Receipt, RunState, Sweep
 from launcher.paths import RunPaths
 from launcher.provenance import Provenance
 from launcher.queues import Store, open_store
-from launcher.settings import store_url
+from launcher.settings import data_folder, load_settings, store_url
 from launcher.spec import DEFAULT_PROJECT_QUEUE, LaunchArguments
 
 WAIT_SECONDS = 0.1
@@ -139,7 +139,7 @@ def launch_add(  # noqa: PLR0913 - W&B's signature, exactly
     arguments = LaunchArguments(**{key: value for key, value in locals().items() if value is not None})
     url = store_url()
     with closing(open_store(url)) as store, tracing.adding("launch_add"):
-        spec = _dispatcher(store).spec(arguments)
+        spec = _dispatcher(store, url).spec(arguments)
         sweep = Sweep(sweep_id) if sweep_id else None
         receipt = store.push(sweep, [spec], again=True)
     return QueuedRun(
@@ -152,11 +152,6 @@ def launch_add(  # noqa: PLR0913 - W&B's signature, exactly
         sweep=sweep_id,
         store=url,
     )
-
-
-def _dispatcher(store: Store) -> Dispatcher:
-    queues = {queue.name: queue for queue in store.queues()}
-    return Dispatcher(queues, keep=keeping(store), provenance=Provenance())
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,9 +235,16 @@ def launch_sweep(  # noqa: PLR0913 - what a sweep is, by name
     if stop_after_failures is not None and (type(stop_after_failures) is not int or stop_after_failures < 1):
         raise UsageError(f"stop_after_failures is {stop_after_failures!r}, expected a whole number, at least 1")
     overlay = LaunchArguments.from_mapping({**shared, "sweep_id": name}, "launch_sweep")
-    with closing(open_store(store_url())) as store, tracing.adding("launch_sweep", sweep=name) as note:
-        made = _dispatcher(store).specs(specs, overlay, what="spec")
+    url = store_url()
+    with closing(open_store(url)) as store, tracing.adding("launch_sweep", sweep=name) as note:
+        made = _dispatcher(store, url).specs(specs, overlay, what="spec")
         sweep = Sweep(name, metric, goal, stop_after_failures=stop_after_failures)
         receipt = store.push(sweep, made, again=again)
         note(added=receipt.added, present=receipt.present)
     return receipt
+
+
+def _dispatcher(store: Store, url: str) -> Dispatcher:
+    queues = {queue.name: queue for queue in store.queues()}
+    build = building(store, data_folder(url), load_settings().base_image)
+    return Dispatcher(queues, keep=keeping(store), provenance=Provenance(), jobs=store.jobs, build=build)

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from launcher import schema
-from launcher.errors import NotYetError, Problem, suggest
+from launcher.errors import Problem, suggest
 from launcher.item import QueueInfo
 from launcher.runners import RESOURCES
 from launcher.spec import POLICIES
 
 SOURCES = ("uri", "job", "docker_image")
-JOB = re.compile(r"(?:(?:[^/:\s]+/)?[^/:\s]+/)?[^/:\s]+(?::[^/:\s]+)?")
+IMAGE_NAME = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?::[0-9]+)?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*")
 
 
 def problems(document: Mapping[str, Any], given: Mapping[str, Any], queue: QueueInfo) -> Iterator[Problem]:
@@ -28,16 +28,27 @@ def problems(document: Mapping[str, Any], given: Mapping[str, Any], queue: Queue
         yield Problem("source", f"exactly one of uri, job or docker_image must be given; got {told}")
     if document.get("resource") == "local-process":
         yield from _process_problems(document, image)
-    if document.get("job") and not JOB.fullmatch(str(document["job"])):
-        yield Problem("job", f"{document['job']!r} is no job; expected entity/project/name:alias")
     if given.get("build"):
-        if not given.get("queue_name"):
-            yield Problem("build", "needs queue_name, the queue that the job with the built image waits in")
-        if document.get("resource") == "local-process":
-            yield Problem("build", "builds an image, which local-process cannot run; name another resource")
+        yield from _build_problems(document, given)
     priority = given.get("priority")
     if priority is not None and queue.prioritization == "DISABLED":
         yield Problem("priority", f"{priority!r} given, but queue {queue.name!r} has its prioritization disabled")
+
+
+def _build_problems(document: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[Problem]:
+    if not given.get("queue_name"):
+        yield Problem("build", "needs queue_name, the queue that the job with the built image waits in")
+    if document.get("resource") == "local-process":
+        yield Problem("build", "builds an image, which local-process cannot run; name another resource")
+    if not document.get("uri"):
+        yield Problem("build", "builds an image of the code that uri names; give uri, without job and docker_image")
+    if document["git"].get("in_place"):
+        yield Problem("build", "builds what is pinned, so in_place contradicts it; give one of them")
+    repository = (document.get("registry") or {}).get("url")
+    if repository and not IMAGE_NAME.fullmatch(str(repository)):
+        yield Problem("repository", f"{repository!r} is none; expected a name without tag, as registry.team/images")
+    if "builder" in document:
+        yield from schema.problems(document["builder"], "builder", path=("builder",))
 
 
 def _process_problems(document: Mapping[str, Any], image: str | None) -> Iterator[Problem]:
@@ -69,11 +80,3 @@ def policy_problems(values: Mapping[str, Any], where: str = "") -> Iterator[Prob
     for name in POLICIES:
         if name in values:
             yield from schema.problems(values[name], name, path=(where, name) if where else (name,))
-
-
-def refuse_later(document: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Raise NotYetError for what this version checks but cannot do yet."""
-    if document.get("job"):
-        raise NotYetError(f"job={document['job']!r}: jobs are not in this version yet; give uri or docker_image")
-    if given.get("build"):
-        raise NotYetError("build=True: image builds are not in this version yet; give the docker_image of a built one")

@@ -4,19 +4,22 @@ spec, push. All or nothing: the store sees a sweep only when every one of its sp
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from launcher import canonical, checks, schema, tracing
 from launcher.causes import Causes
 from launcher.checks import SOURCES
 from launcher.compose import Point
-from launcher.errors import LaunchError, NotFoundError, Problem, SourceError, SpecError, suggest
-from launcher.item import QueueInfo
+from launcher.errors import LaunchError, NotFoundError, Problem, SourceError, SpecError, UsageError, suggest
+from launcher.item import JobVersion, QueueInfo
+from launcher.jobs import completed, find_version, lay_job, new_name
 from launcher.provenance import Provenance, login
 from launcher.queues import Store
-from launcher.sources import DIRTY, Patch, pin, preserve
+from launcher.sources import DIRTY, Checkouts, Images, Patch, pin, plan_build, preserve, short_name
 from launcher.spec import (
     DEFAULT_PRIORITY,
     DEFAULT_QUEUE,
@@ -29,6 +32,8 @@ from launcher.spec import (
 from launcher.template import expand_arguments
 from launcher.variables import laid_over, lay_arguments
 
+Kept = TypeVar("Kept")
+
 LAUNCH_NODE = "launch"
 
 
@@ -36,11 +41,12 @@ LAUNCH_NODE = "launch"
 class Dispatcher:
     """Makes specs for the queues of one store. A source is pinned once, so one sweep runs one version of its code.
 
-    `folder` is the source of points that name none, at `version` (as it is now without one). `texts` are template
-    variables of a command line, where numbers and booleans are text; they win over all others. `keep` hears of each
-    source that is pinned, with its patch, so that both last until the runs start; a preview, which writes nothing, has
-    none. `traceparent`: the trace that its specs' runs belong to; `provenance`: what the specs shall say of where they
-    come from.
+    `folder` is the source of points that name none, at `version` (as it is now without one). `jobs` gives the versions
+    of a job, or of all; `build` makes an image of a source, and a job version of that, where `build` is asked for.
+    `texts` are template variables of a command line, where numbers and booleans are text; they win over all others.
+    `keep` hears of each source that is pinned, with its patch, so that both last until the runs start; a preview, which
+    writes and builds nothing, has neither `keep` nor `build`. `traceparent`: the trace that its specs' runs belong to;
+    `provenance`: what the specs shall say of where they come from.
     """
 
     queues: Mapping[str, QueueInfo]
@@ -52,7 +58,11 @@ class Dispatcher:
     traceparent: str | None = field(default_factory=tracing.traceparent)
     version: str | None = None
     provenance: Provenance | None = None
-    _pinned: dict[tuple[Any, ...], Source | SourceError] = field(default_factory=dict)
+    jobs: Callable[[str | None], Sequence[JobVersion]] = lambda _: ()
+    build: Callable[[Source, Mapping[str, Any]], JobVersion] | None = None
+    _found: dict[tuple[str, str, str], JobVersion | LaunchError] = field(default_factory=dict)
+    _built: dict[str, JobVersion | LaunchError] = field(default_factory=dict)
+    _pinned: dict[tuple[Any, ...], Source | LaunchError] = field(default_factory=dict)
     _seen: dict[int, Any] = field(default_factory=dict)
 
     def spec(
@@ -61,7 +71,7 @@ class Dispatcher:
         """The checked launch spec of one run.
 
         `point` gives its config and overrides; `args` are the command's arguments before `${overrides}` is filled.
-        Raises SpecError with all problems, NotFoundError for an unknown queue, NotYetError for what is to come.
+        Raises SpecError with all problems, NotFoundError for an unknown queue, BuildError for a failed build.
         """
         given = self._given(arguments)
         _raise(schema.problems(given, "launch_arguments"))
@@ -81,7 +91,11 @@ class Dispatcher:
             document["overrides"]["args"] = expand_arguments(
                 ["${overrides}"] if args is None else args, point.overrides
             )
-        problems = [*checks.problems(document, given, queue), *lay_arguments(document, queue, self.texts)]
+        problems = [
+            *checks.problems(document, given, queue),
+            *self._lay_job(document),
+            *lay_arguments(document, queue, self.texts),
+        ]
         _raise(
             [
                 *problems,
@@ -90,10 +104,11 @@ class Dispatcher:
                 *checks.policy_problems(document),
             ]
         )
-        checks.refuse_later(document, given)
         self._pin(document)
         if self.provenance:
             document["provenance"] = self.provenance.of(document, point.choices if point else {})
+        if given.get("build") and self.build:
+            self._build(document, self.build)
         priority = given.get("priority")
         return LaunchSpec(
             document,
@@ -144,7 +159,7 @@ class Dispatcher:
         given = overlay.given()
         if given.keys() & set(SOURCES) and arguments.given().keys() & set(SOURCES):
             arguments = replace(arguments, uri=None, job=None, docker_image=None)
-        if not arguments.given().keys() & set(SOURCES) and "uri" not in given:
+        if not (arguments.given().keys() | given.keys()) & set(SOURCES):
             given["uri"] = self.folder
             if self.version and not arguments.version:
                 given["version"] = self.version
@@ -171,9 +186,63 @@ class Dispatcher:
         """What was pinned so far."""
         return [source for source in self._pinned.values() if isinstance(source, Source)]
 
+    @property
+    def versions(self) -> list[JobVersion]:
+        """The versions of jobs that were found or built so far."""
+        known = (*self._found.values(), *self._built.values())
+        return list({each.reference: each for each in known if isinstance(each, JobVersion)}.values())
+
+    def _lay_job(self, document: dict[str, Any]) -> list[Problem]:
+        if not document.get("job"):
+            return []
+        try:
+            version = self._version(document["job"], *self._home(document))
+        except LaunchError as error:
+            return [Problem("job", str(error))]
+        return list(lay_job(document, version))
+
+    def _home(self, document: Mapping[str, Any]) -> tuple[str, str]:
+        """The entity and project of jobs that are named without."""
+        return document["entity"] or self.environ.get("WANDB_USERNAME") or self.user, document["project"]
+
+    def _version(self, reference: str, entity: str, project: str) -> JobVersion:
+        """Looked up once, so that one sweep runs one version of a job, wherever its alias moves meanwhile."""
+        asked = (reference, entity, project)
+        known = self._found.get(asked)
+        if known is None:
+            try:
+                name, alias = completed(*asked)
+                versions = self.jobs(name)
+                names = () if versions else sorted({version.name for version in self.jobs(None)})
+                known = find_version(name, alias, versions, names)
+            except (UsageError, NotFoundError) as error:
+                known = error
+            self._found[asked] = known
+        return _told(known)
+
+    def _build(self, document: dict[str, Any], build: Callable[[Source, Mapping[str, Any]], JobVersion]) -> None:
+        """An image of the source takes its place; asked for once for each source and way to build it."""
+        source, overrides = Source.of(document), document["overrides"]
+        asked = [source.fields(), overrides.get("entry_point"), overrides.get("dockerfile")]
+        asked += [document.get(name) for name in ("builder", "registry", "python_version")]
+        key = canonical.digest([*asked, *self._home(document)])
+        known = self._built.get(key)
+        if known is None:
+            entity, project = self._home(document)
+            try:
+                known = build(source, {**document, "entity": entity, "project": project})
+            except LaunchError as error:
+                known = error
+            self._built[key] = known
+        version = _told(known)
+        del document["uri"]
+        document["git"] = {name: value for name, value in document["git"].items() if name not in Source.KEYS}
+        document["job"] = version.reference
+        document["docker"] = {**document["docker"], **version.source["docker"]}
+
     def _pin(self, document: dict[str, Any]) -> None:
         uri, git = document.get("uri"), document["git"]
-        if not uri:
+        if not uri or document.get("job"):  # a job is pinned
             return
         fields = self._source(uri, git.get("version"), git.get("dirty"), bool(git.get("in_place"))).fields()
         document["uri"] = fields["uri"]
@@ -191,9 +260,7 @@ class Dispatcher:
             except SourceError as error:
                 known = error
             self._pinned[asked] = known
-        if isinstance(known, SourceError):
-            raise SourceError(str(known))
-        return known
+        return _told(known)
 
 
 def keeping(store: Store) -> Callable[[Source, Patch | None], None]:
@@ -207,6 +274,30 @@ def keeping(store: Store) -> Callable[[Source, Patch | None], None]:
     return keep
 
 
+def building(
+    store: Store, folder: Path, base_image: str | None = None, tell: Callable[[str], None] = lambda _: None
+) -> Callable[[Source, Mapping[str, Any]], JobVersion]:
+    """A dispatcher's `build` for this store: images are made on this machine, with checkouts and logs in `folder`, and
+    are versions of a job that is named after the source. `tell` hears how it goes."""
+
+    def build(source: Source, document: Mapping[str, Any]) -> JobVersion:
+        overrides, builder = document["overrides"], document.get("builder") or {}
+        entry_point = overrides.get("entry_point") or ()
+        with closing(Checkouts(folder / "sources", store.patch)) as checkouts:
+            code = checkouts.of(source)
+            wanted = plan_build(
+                source, code, entry_point=entry_point, dockerfile=overrides.get("dockerfile"), builder=builder,
+                base_image=base_image, python_version=document.get("python_version"),
+                repository=(document.get("registry") or {}).get("url"),
+            )  # fmt: skip
+            Images(folder / "builds", tell).provide(wanted, code, builder.get("type"))
+        name = new_name(f"{short_name(source)}-image", document["entity"], document["project"])
+        made = {"docker": {"docker_image": wanted.image}, "built_from": source.fields()}
+        return store.keep_job(JobVersion(name, "image", made, tuple(entry_point), author=document["author"]))
+
+    return build
+
+
 def _both(given: Mapping[str, Any], winning: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of two places; where both have variables, or a config (policies, say), one is laid over the other."""
     laid = {
@@ -215,6 +306,13 @@ def _both(given: Mapping[str, Any], winning: Mapping[str, Any]) -> dict[str, Any
         if isinstance(given.get(name), Mapping) and isinstance(winning.get(name), Mapping)
     }
     return {**given, **winning, **laid}
+
+
+def _told(known: Kept | LaunchError) -> Kept:
+    """What was found before, or the error that was found instead."""
+    if isinstance(known, LaunchError):
+        raise type(known)(str(known))
+    return known
 
 
 def _raise(problems: list[Problem]) -> None:

@@ -30,7 +30,7 @@ class ComposeError(UsageError):
 
 
 class NotFoundError(LaunchError):
-    """No item, sweep or queue of that name."""
+    """No item, sweep, queue or job of that name."""
 
 
 class StoreError(LaunchError):
@@ -45,8 +45,8 @@ class SourceError(LaunchError):
     """The code to run cannot be found, pinned or checked out."""
 
 
-class NotYetError(LaunchError):
-    """A part of the contract that this version does not have yet."""
+class BuildError(LaunchError):
+    """An image cannot be built or pushed; the message has the last lines of the log, and its path."""
 
 
 class RunnerError(LaunchError):

@@ -239,6 +239,30 @@ class QueueInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class JobVersion:
+    """One version of a job: code or an image (`kind`: git, code or image), the command in it, and what it takes.
+
+    `name` is entity/project/name. `source`: the fields of a launch spec that record it (`uri` and `git`, or `docker`).
+    `inputs`: a JSON Schema of the run_config of its runs; {} takes any. `number` and `aliases` are the store's to give.
+    """
+
+    name: str
+    kind: str
+    source: Mapping[str, Any]
+    entry_point: tuple[str, ...] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    author: str = ""
+    number: int = 0
+    aliases: tuple[str, ...] = ()
+    created_at: float = 0.0
+
+    @property
+    def reference(self) -> str:
+        """What names this version for ever: entity/project/name:vN."""
+        return f"{self.name}:v{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
 class Count:
     """`number` items of this queue and sweep are in this state, held because of `hold` if that is asked for."""
 

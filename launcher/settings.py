@@ -10,7 +10,7 @@ from pathlib import Path
 
 from launcher.errors import UsageError, suggest
 
-KEYS = ("config_dir", "config_name", "resolvers", "store")
+KEYS = ("base_image", "config_dir", "config_name", "resolvers", "store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Settings:
     config_name: str | None = None
     resolvers: str | None = None
     store: str | None = None
+    base_image: str | None = None
+    """What generated images begin with."""
 
 
 def load_settings(start: Path | None = None) -> Settings:
@@ -88,3 +90,17 @@ def store_url(explicit: str | None = None, settings: Settings | None = None) -> 
     import platformdirs
 
     return f"sqlite:///{platformdirs.user_data_path('launcher') / 'store.db'}"
+
+
+def data_folder(url: str) -> Path:
+    """The folder for what belongs to a store and lies beside it: runs, checkouts, logs of builds.
+
+    >>> data_folder("sqlite:////data/store.db").as_posix()
+    '/data'
+    """
+    scheme, _, path = url.partition(":///")
+    if scheme == "sqlite" and path:
+        return Path(path).expanduser().absolute().parent
+    import platformdirs
+
+    return Path(platformdirs.user_data_path("launcher"))

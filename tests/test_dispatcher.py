@@ -15,7 +15,7 @@ import pytest
 from launcher.causes import SHOWN_CAUSES
 from launcher.compose import Point
 from launcher.dispatcher import Dispatcher
-from launcher.errors import LaunchError, NotFoundError, NotYetError, SourceError, SpecError, UsageError
+from launcher.errors import LaunchError, NotFoundError, SourceError, SpecError, UsageError
 from launcher.item import QueueInfo
 from launcher.sources import pin
 from launcher.spec import LaunchArguments, LaunchSpec, Source
@@ -205,20 +205,6 @@ def test_a_priority_on_a_queue_without_priorities_is_refused(
         f"priority: {priority!r} given, but queue 'plain' has its prioritization disabled"
     ]
     assert dispatcher.spec(LaunchArguments(**arguments)).priority == 2
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ({"job": "e/p/j:v1"}, "job='e/p/j:v1': jobs are not in this version yet"),
-        ({"config": {"job": "j"}}, "job='j': jobs are not in this version yet"),
-        ({"uri": ".", "build": True, "queue_name": "gpu"}, "build=True: image builds are not in this version yet"),
-    ],
-)
-def test_what_is_still_to_come_is_said_to_be(dispatcher: Dispatcher, arguments: dict[str, Any], told: str) -> None:
-    with pytest.raises(NotYetError) as error:
-        dispatcher.spec(LaunchArguments(**{"entry_point": COMMAND, **arguments}))
-    assert str(error.value).startswith(told)
 
 
 def test_a_source_that_is_not_there_is_told(dispatcher: Dispatcher, folder: Path) -> None:

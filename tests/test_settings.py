@@ -50,7 +50,7 @@ def test_all_wrong_keys_are_told_at_once(tmp_path: Path) -> None:
         load_settings(tmp_path)
     assert str(error.value).splitlines() == [
         f"{file}: tool.launcher.config_dri is unknown; did you mean 'config_dir'? "
-        "known: config_dir, config_name, resolvers, store",
+        "known: base_image, config_dir, config_name, resolvers, store",
         f"{file}: tool.launcher.store is 3, expected a string",
         f"{file}: tool.launcher.config_name is ['x'], expected a string",
     ]

@@ -19,6 +19,7 @@ COMMANDS = {
     "diff": "diff",
     "events": "events",
     "gc": "gc",
+    "job": "job",
     "logs": "logs",
     "pause": "change",
     "plan": "add",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,8 +18,9 @@ from launcher.cli.grid import HydraCommand, Wanted, grid_options, wanted
 from launcher.cli.printing import code, echo_json, on_terminal, plain
 from launcher.cli.targets import opened
 from launcher.compose import Grid
-from launcher.dispatcher import Dispatcher, keeping
+from launcher.dispatcher import Dispatcher, building, keeping
 from launcher.item import QueueInfo, Receipt
+from launcher.settings import data_folder, load_settings, store_url
 from launcher.spec import PRIORITY_NAMES, LaunchSpec
 
 STEP = 100
@@ -38,12 +40,12 @@ def plan(ctx: click.Context, *, explain: bool, store: str | None, as_json: bool,
     asked = wanted(ctx.obj, **given)
     with opened(store, read_only=True) as target:
         queues = {queue.name: queue for queue in target.queues()}
-    dispatcher = _dispatcher(queues, asked)
-    specs = dispatcher.specs(asked.grid, asked.overlay)
-    if as_json:
-        _print_json(specs, asked.sweep.name)
-    else:
-        _print_points(specs, asked)
+        dispatcher = _dispatcher(queues, asked, jobs=target.jobs)
+        specs = dispatcher.specs(asked.grid, asked.overlay)
+        if as_json:
+            _print_json(specs, asked.sweep.name)
+        else:
+            _print_points(specs, asked)
     _print_removed(asked.grid)
     if not as_json:
         _print_code(dispatcher, asked)
@@ -63,6 +65,8 @@ def _print_code(dispatcher: Dispatcher, asked: Wanted) -> None:
         click.echo(f"config: {code(asked.provenance.revision)}")
     for source in dispatcher.sources:
         click.echo(f"code: {code(source)}")
+    for version in dispatcher.versions:
+        click.echo(f"job: {version.reference}")
 
 
 def _print_removed(grid: Grid) -> None:
@@ -97,9 +101,10 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
     asked = wanted(ctx.obj, **given)
     tracing.set_up()
     traced = tracing.adding("launcher add", sweep=asked.sweep.name)
-    with opened(store) as target, _progress(asked.grid, as_json) as step, traced as note:
+    with opened(store) as target, _progress(asked.grid, as_json) as step, _line() as tell, traced as note:
         queues = {queue.name: queue for queue in target.queues()}
-        dispatcher = _dispatcher(queues, asked, keep=keeping(target))
+        build = building(target, data_folder(store_url(store)), load_settings().base_image, tell)
+        dispatcher = _dispatcher(queues, asked, keep=keeping(target), jobs=target.jobs, build=build)
         receipt = target.push(asked.sweep, dispatcher.specs(asked.grid, asked.overlay, step), again=again)
         note(added=receipt.added, present=receipt.present)
     _print_removed(asked.grid)
@@ -121,6 +126,20 @@ def _skipped(receipt: Receipt) -> str:
     if receipt.retried:
         parts.append(f"; {receipt.retried:,} had failed and {'wait' if receipt.retried > 1 else 'waits'} again")
     return "".join(parts) + (" (--again adds them once more)" if parts else "")
+
+
+@contextmanager
+def _line() -> Iterator[Callable[[str], None]]:
+    """On a terminal, a line that tells what goes on, gone at the end."""
+    if not on_terminal(sys.stderr):
+        yield lambda _: None
+        return
+    width = shutil.get_terminal_size().columns - 1
+    clear = "\r\x1b[K"
+    try:
+        yield lambda text: click.echo(f"{clear}{text[:width]}", nl=False, err=True)
+    finally:
+        click.echo(clear, nl=False, err=True)
 
 
 @contextmanager

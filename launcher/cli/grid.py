@@ -74,6 +74,10 @@ def grid_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--queue", "-q", metavar="QUEUE", help="The queue (default: the config's, or 'default')."),
         click.option("--priority", "-p", metavar="PRIORITY", help="critical, high, medium or low; or 0 to 3."),
         click.option("--stop-after-failures", type=click.IntRange(1), metavar="K", help="Hold the rest then."),
+        click.option("--job", metavar="NAME:ALIAS", help="Run this job's code and command (default: the config's)."),
+        click.option("--build", is_flag=True, help="Build an image of the code, and run that."),
+        click.option("--repository", metavar="IMAGE", help="Push what is built there, as registry.team/images."),
+        click.option("--base-image", metavar="IMAGE", help="What a generated image begins with."),
         click.option("--set-var", "variables", multiple=True, metavar="NAME=VALUE", help="A variable of the queue."),
         click.option("--zip", "zips", multiple=True, metavar="KEY,KEY…", help="Keys whose values advance together."),
         click.option("--exclude", multiple=True, metavar="RULE", help="Drop points for which it holds: \"lr > 1\"."),
@@ -123,6 +127,9 @@ def wanted(
         sweep_id=name,
         priority=parse_priority(priority) if priority is not None else file.priority,
         config={**file.policies, **_changes(terms)} or None,
+        job=terms["job"],
+        build=terms["build"],
+        repository=terms["repository"],
     )
     grid = Grid.of_blocks(
         Repository(folder),
@@ -160,9 +167,9 @@ def _revision(file: SweepFile, config_dir: str | None, settings: Settings, terms
 
 
 def _changes(terms: dict[str, Any]) -> dict[str, Any]:
-    """What shall become of uncommitted changes, where the options say: a part of launch_add's `config`."""
-    given = {name: terms[name] for name in CHANGES if terms[name]}
-    return {"git": given} if given else {}
+    """What the options say of the spec to begin with: what shall become of uncommitted changes, and of a build."""
+    git = {name: terms[name] for name in CHANGES if terms[name]}
+    return ({"git": git} if git else {}) | ({"builder": {"base_image": base}} if (base := terms["base_image"]) else {})
 
 
 def _variables(given: Sequence[str]) -> dict[str, str]:

@@ -68,7 +68,7 @@ def _patch(store: Store, item: Item, document: dict[str, Any]) -> bytes:
 
 def _facts(item: Item, document: dict[str, Any]) -> list[tuple[str, str]]:
     source = Source.of(document)
-    other = document["docker"].get("docker_image") or document.get("job") or ""
+    image = document["docker"].get("docker_image") or ""
     return [
         ("item", item.id),
         (
@@ -80,7 +80,8 @@ def _facts(item: Item, document: dict[str, Any]) -> list[tuple[str, str]]:
         ("name", item.name or ""),
         ("point", " ".join(item.point)),
         ("command", shlex.join(LaunchSpec(document).command())),
-        ("code", code(source) if document.get("uri") else str(other)),
+        ("job", document.get("job") or ""),
+        ("code", code(source) if document.get("uri") else str(image)),
         ("image", str((item.handle or {}).get("digest") or (item.handle or {}).get("image") or "")),
         *origin(item, document),
         ("attempt", f"{item.attempt} of {item.max_attempts}" if item.attempt else ""),

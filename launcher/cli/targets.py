@@ -15,7 +15,7 @@ import click
 from launcher.errors import NotFoundError, UsageError, suggest
 from launcher.item import Item, ItemFilter, RunState
 from launcher.queues import Store, open_store
-from launcher.settings import store_url
+from launcher.settings import data_folder, store_url
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -88,14 +88,7 @@ def folder_option(function: Function) -> Function:
 
 def agent_folder(store: Store, folder: Path | None) -> Path:
     """An agent's folder: the given one, else the store's, else one in the user's data folder."""
-    if folder is None:
-        path = getattr(store, "path", None)
-        if isinstance(path, Path):
-            return path.parent
-        import platformdirs
-
-        folder = Path(platformdirs.user_data_path("launcher"))
-    return folder.absolute()
+    return (folder or data_folder(store.url)).absolute()
 
 
 def selected(store: Store, names: Sequence[str], which: ItemFilter | None = None) -> list[ItemFilter]:

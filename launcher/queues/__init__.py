@@ -17,6 +17,7 @@ from launcher.item import (
     Event,
     Item,
     ItemFilter,
+    JobVersion,
     Lease,
     LogEntry,
     Outcome,
@@ -176,6 +177,16 @@ class Store(Protocol):
 
     def patch(self, digest: str) -> bytes:
         """The content of a patch; NotFoundError where there is none."""
+
+    def keep_job(self, version: JobVersion, aliases: Collection[str] = ()) -> JobVersion:
+        """Add a version of a job, or find the one that has this content already; `latest` and these aliases name it
+        from now on. Returns it as it is kept."""
+
+    def alias_job(self, name: str, number: int, aliases: Collection[str]) -> None:
+        """Let aliases name this version of a job; NotFoundError where there is none."""
+
+    def jobs(self, name: str | None = None) -> list[JobVersion]:
+        """The versions of a job, oldest first; or of all jobs, by name."""
 
     def check(self) -> list[str]:
         """What is wrong with the store, a line each: counts that are not those of its items, items whose documents

@@ -52,7 +52,7 @@ class Checkouts:
         name = f"{source.commit}-{source.patch[:16]}" if source.patch else source.commit
         tree = self.cache / "trees" / name
         if not self._hold(tree):
-            with _exclusive(self.cache / "locks" / name):
+            with exclusive(self.cache / "locks" / name):
                 if not self._hold(tree):
                     self._make(source, tree)
                     self._hold(tree)
@@ -109,7 +109,7 @@ class Checkouts:
         for origin in _origins(source):
             mirror = self.cache / "mirrors" / hashlib.sha256(origin.encode()).hexdigest()[:16]
             try:
-                with _exclusive(self.cache / "locks" / mirror.name):
+                with exclusive(self.cache / "locks" / mirror.name):
                     _fetch(mirror, origin, source.repo or origin, source.commit)
                     _grow(mirror, source.commit, tree, patch, NETWORK if _is_remote(origin) else PROTOCOLS)
                 return
@@ -229,8 +229,8 @@ def _remove(marker: Path) -> int:
 
 
 @contextmanager
-def _exclusive(lock: Path) -> Iterator[None]:
-    """One process at a time makes a mirror or a worktree; the lock is gone with the process that held it."""
+def exclusive(lock: Path) -> Iterator[None]:
+    """One process at a time makes a mirror, a worktree or an image; the lock is gone with the process that held it."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 
 from launcher import LaunchError, QueuedRun, launch_add
-from launcher.errors import NotYetError
-from launcher.item import ItemFilter, QueueInfo
+from launcher.item import ItemFilter, JobVersion, QueueInfo
 from launcher.queues import open_store
 from tests.conftest import Project
 from tests.test_public_names import CONTRACT
@@ -99,9 +98,22 @@ def test_uri(project: Project) -> None:
     assert "exactly one of uri, job or docker_image must be given; got none" in refusal(uri="")
 
 
-def test_job() -> None:
-    with pytest.raises(NotYetError, match="job='team/p/train:v1': jobs are not in this version yet"):
-        launch_add(job="team/p/train:v1", resource="local-container")
+def test_job(project: Project) -> None:
+    assert "no job named 'team/p/train'; none is known" in refusal(job="team/p/train:v1")
+    with closing(open_store(project.store_url)) as store:
+        code = {"uri": str(project.folder), "git": {"version": "a" * 40}}
+        inputs = {"properties": {"lr": {"type": "number"}}}
+        store.keep_job(JobVersion("team/p/train", "git", code, ("python", "job.py"), inputs), ["best"])
+    queued = document(launch_add(job="train:best", entity="team", project="p"))
+    assert (queued["job"], queued["uri"], queued["git"]) == ("team/p/train:v0", code["uri"], code["git"])
+    assert queued["overrides"] == {"entry_point": ["python", "job.py"]}
+    assert add(job="team/p/train")["overrides"]["entry_point"] == COMMAND, "the argument wins"
+    assert document(launch_add(job="team/p/train"))["project"] == "p", "the job's project stands in for a missing one"
+    assert "did you mean 'team/p/train'? known: team/p/train" in refusal(job="team/p/trian")
+    assert "team/p/train has no version 'v1'; known: best, latest, v0" in refusal(job="team/p/train:v1")
+    assert "overrides.run_config.lr: 'x' is a string, expected a number" in refusal(
+        job="team/p/train", config={"overrides": {"run_config": {"lr": "x"}}}
+    )
     assert "job: 'a/b/c/d' is no job; expected entity/project/name:alias" in refusal(job="a/b/c/d")
     assert "got uri='.', job='j:v1'" in refusal(uri=".", job="j:v1")
     assert "job: 3 is an integer, expected a string" in refusal(job=3)
@@ -245,8 +257,11 @@ def test_run_id() -> None:
 
 
 def test_build() -> None:
-    with pytest.raises(NotYetError, match="image builds are not in this version yet"):
+    with pytest.raises(LaunchError, match="is in no git commit, so no image of it can be built; commit it"):
         launch_add(uri=".", build=True, queue_name="images")
+    assert "build: builds an image of the code that uri names" in refusal(
+        docker_image="a", build=True, queue_name="images"
+    )
     told = refusal(build=True)
     assert "build: needs queue_name" in told
     assert "build: builds an image, which local-process cannot run" in told

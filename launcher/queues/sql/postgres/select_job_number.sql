@@ -1,0 +1,1 @@
+SELECT number FROM jobs WHERE name = %(name)s AND digest = %(digest)s

@@ -1,0 +1,1 @@
+jobs.name = %(name)s

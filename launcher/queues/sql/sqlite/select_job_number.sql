@@ -1,0 +1,1 @@
+SELECT number FROM jobs WHERE name = :name AND digest = :digest
