@@ -108,6 +108,7 @@ def told(item: Item, document: Mapping[str, Any]) -> dict[str, Any]:
         "folder": source.folder,
         "commit": source.commit,
         "patch": source.patch,
+        "image": (document.get("docker") or {}).get("docker_image") or document.get("image_uri"),
         "overrides": list(item.point),
         "config_digest": config_digest(document),
         "command": LaunchSpec(document).command(),

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from launcher.canonical import encode
+from launcher.cli.origin import variables
 from launcher.cli.printing import echo_json
 from launcher.cli.targets import json_option, opened, selected, store_option
 from launcher.item import Item
@@ -105,7 +106,7 @@ def _parts(item: Item, document: Mapping[str, Any]) -> Iterator[Leaves]:
     """The parts of an item that are compared, in the order of PARTS."""
     resource = document.get("resource")
     arguments = dict((document.get("resource_args") or {}).get(resource) or {})
-    environment = arguments.pop("env", None) or {}
+    environment = variables(arguments)
     provenance = document.get("provenance") or {}
     overrides = document["overrides"]
     code = {
@@ -116,9 +117,9 @@ def _parts(item: Item, document: Mapping[str, Any]) -> Iterator[Leaves]:
     yield dict(_leaves(overrides.get("run_config") or {}))
     yield {name: value for name, value in code.items() if value}
     yield command | ({"working_dir": overrides["working_dir"]} if overrides.get("working_dir") else {})
-    yield environment if isinstance(environment, dict) else {"env": environment}
+    yield environment
     needs = {"resource": resource, "queue": item.queue, "priority": PRIORITY_NAMES[item.priority]}
-    yield {**needs, **dict(_leaves(arguments))}
+    yield {**needs, **dict(_leaves({name: value for name, value in arguments.items() if name not in ("env", "e")}))}
     yield {name: provenance[name] for name in ("python", "launcher", "hydra") if name in provenance}
 
 

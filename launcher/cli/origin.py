@@ -24,6 +24,20 @@ def origin(item: Item, document: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+def variables(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables that a resource's arguments give to a run, of whatever form: an object, or NAME=VALUE, one or a
+    list; a NAME alone refers to the agent's own.
+
+    >>> variables({"env": ["A=1", "B"]})
+    {'A': '1', 'B': '${B}'}
+    """
+    given = arguments.get("env", arguments.get("e")) or {}
+    if isinstance(given, Mapping):
+        return dict(given)
+    parts = (str(entry).partition("=") for entry in ([given] if isinstance(given, str) else given))
+    return {name: value if equals else f"${{{name}}}" for name, equals, value in parts}
+
+
 def _versions(facts: Mapping[str, Any]) -> str:
     if not facts["python"]:
         return ""

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from launcher.canonical import encode
+from launcher.cli.origin import variables
 from launcher.cli.printing import label, moment
 from launcher.errors import UsageError
 from launcher.item import Item, Lease
@@ -67,6 +68,8 @@ def _warnings(source: Source, facts: Mapping[str, Any]) -> Iterator[str]:
         push = f"git -C {shlex.quote(str(source.folder))} push origin {source.commit}:refs/heads/NAME"
         yield f"Commit {source.commit} was in no remote when it was added: these commands work where {where} is."
         yield f"For other machines push it first: {push}"
+    if facts["image"]:
+        yield f"It ran in a container of {facts['image']}; these commands run it outside, with what is here."
     if source.dirty and not source.in_place:
         yield "Uncommitted changes lay over it that the run did not have."
 
@@ -108,7 +111,7 @@ def _environment(lease: Lease, paths: RunPaths) -> Iterator[tuple[str, str]]:
     above all, is a reference still."""
     document = lease.document
     arguments = (document.get("resource_args") or {}).get(document.get("resource")) or {}
-    own = fill(dict(arguments.get("env") or {}), macros(lease), {})
+    own = fill(variables(arguments), macros(lease), {})
     if key := document.get("_wandb_api_key"):
         own["WANDB_API_KEY"] = key
     for name, value in own.items():

@@ -53,7 +53,7 @@ def test_an_item_knows_where_it_comes_from(cli: Cli, project: Project, head: str
         "config_digest": digest(shown["spec"]["overrides"]["run_config"]), "author": login(), "user": login(),
         "added_at": shown["added_at"], "host": socket.gethostname(), "python": platform.python_version(),
         "launcher": "0.1.0", "hydra": shown["provenance"]["hydra"], "choices": {"model": "mlp"},
-        "config_name": "config", "config": None,
+        "config_name": "config", "config": None, "image": None,
     }  # fmt: skip
     told = cli("show", item).out
     assert "\nchoices    model=mlp\n" in told
@@ -103,3 +103,12 @@ def test_an_item_without_changes_has_no_patch_and_an_image_no_commands(cli: Cli,
     result = cli("show", run.id, "--reproduce")
     assert result.code == 2
     assert "runs 'alpine', which no git commands rebuild" in result.err
+
+
+def test_a_run_in_a_container_is_told_with_its_variables_of_any_form(cli: Cli, project: Project, head: str) -> None:
+    arguments = {"local-container": {"env": ["A=it's $HOME", "TOKEN"]}}
+    run = launch_add(uri=".", entry_point=["true"], resource="local-container", resource_args=arguments,
+                     config={"image_uri": "alpine"})  # fmt: skip
+    told = cli("show", run.id, "--reproduce").out
+    assert "# It ran in a container of alpine; these commands run it outside" in told
+    assert """export A='it'"'"'s $HOME'\nexport TOKEN="${TOKEN}"\n""" in told
