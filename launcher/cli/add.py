@@ -39,7 +39,7 @@ def plan(ctx: click.Context, *, explain: bool, store: str | None, as_json: bool,
     with opened(store, read_only=True) as target:
         queues = {queue.name: queue for queue in target.queues()}
     dispatcher = _dispatcher(queues, asked)
-    specs = dispatcher.specs(asked.grid, asked.overlay)
+    specs = dispatcher.specs(asked.points(), asked.overlay)
     if as_json:
         _print_json(specs, asked.sweep.name)
     else:
@@ -92,6 +92,7 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
 
     \b
     launcher add -m model=svm,mlp seed=range(3) -- python train.py
+    launcher add -m --app train.py model=svm,mlp seed=range(3)
     launcher add sweeps/digits.yaml
     """
     asked = wanted(ctx.obj, **given)
@@ -100,7 +101,7 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
     with opened(store) as target, _progress(asked.grid, as_json) as step, traced as note:
         queues = {queue.name: queue for queue in target.queues()}
         dispatcher = _dispatcher(queues, asked, keep=keeping(target))
-        receipt = target.push(asked.sweep, dispatcher.specs(asked.grid, asked.overlay, step), again=again)
+        receipt = target.push(asked.sweep, dispatcher.specs(asked.points(), asked.overlay, step), again=again)
         note(added=receipt.added, present=receipt.present)
     _print_removed(asked.grid)
     if as_json:

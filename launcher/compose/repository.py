@@ -75,6 +75,10 @@ class Repository:
             raise ComposeError("\n".join(problems))
         return parsed
 
+    def hydra_overrides(self, overrides: Sequence[str]) -> list[str]:
+        """Those of `overrides` that are about Hydra's own config."""
+        return [str(parsed.input_line) for parsed in self.parse(overrides) if parsed.is_hydra_override()]
+
     def compose(self, config_name: str | None, overrides: Sequence[str]) -> DictConfig:
         """What `hydra.compose` returns for this config and these overrides: the app's config, without `hydra`."""
         return self.compose_and_choose(config_name, overrides)[0]

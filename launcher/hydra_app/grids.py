@@ -28,7 +28,7 @@ def grid_points(
         name: canonical.plain(OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value)
         for name, value in fields.items()
     }
-    file = parse_sweep({name: value for name, value in plain.items() if value is not None}, "", "hydra.sweeper")
+    file = parse_sweep({name: value for name, value in plain.items() if value}, "", "hydra.sweeper")
     common = written(config.hydra.overrides.hydra)
     blocks = [replace(block, overrides=(*common, *block.overrides, *arguments)) for block in file.blocks]
     grid = Grid.of_blocks(

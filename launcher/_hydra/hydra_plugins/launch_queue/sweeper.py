@@ -1,7 +1,7 @@
 """`hydra/sweeper=launch_grid`: grids beyond Hydra's grammar. Its config has the fields of launcher's sweep files."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,16 @@ class LaunchGridConf:
     """The config group `hydra/sweeper=launch_grid`; each field means what it does in a sweep file."""
 
     _target_: str = "hydra_plugins.launch_queue.sweeper.LaunchGrid"
-    params: dict[str, Any] | None = None
+    params: dict[str, Any] = field(default_factory=dict)
     """As of Hydra's basic sweeper."""
     overrides: list[str] | None = None
-    grid: dict[str, Any] | None = None
+    grid: dict[str, Any] = field(default_factory=dict)
     zip: Any = None
-    repeat: dict[str, Any] | None = None
+    repeat: dict[str, Any] = field(default_factory=dict)
     exclude: Any = None
     require: Any = None
     blocks: Any = None
-    sample: dict[str, Any] | None = None
+    sample: dict[str, Any] = field(default_factory=dict)
     order: str | None = None
 
 
