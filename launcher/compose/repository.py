@@ -83,7 +83,9 @@ class Repository:
         """What `hydra.compose` returns for this config and these overrides: the app's config, without `hydra`."""
         return self.compose_and_choose(config_name, overrides)[0]
 
-    def compose_and_choose(self, config_name: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
+    def compose_and_choose(
+        self, config_name: str | None, overrides: Sequence[str]
+    ) -> tuple[DictConfig, dict[str, Any]]:
         """The same, and which option each of its config groups has, those of the defaults lists included."""
         from hydra.types import RunMode
         from omegaconf import OmegaConf, open_dict

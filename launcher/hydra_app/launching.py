@@ -155,9 +155,7 @@ def _overlay(named: dict[str, Any], sweep: str, app: App) -> LaunchArguments:
     entry_point = app.entry_point(named.pop("entry_point", None), elsewhere=apart)
     if "priority" in named:
         named["priority"] = parse_priority(named["priority"])
-    return LaunchArguments.from_mapping(
-        {**named, "entry_point": entry_point, "sweep_id": sweep}, "hydra.launcher"
-    )
+    return LaunchArguments.from_mapping({**named, "entry_point": entry_point, "sweep_id": sweep}, "hydra.launcher")
 
 
 def _settled(store: Store, sweep: str, made: Sequence[Made]) -> list[QueuedRun]:

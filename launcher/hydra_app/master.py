@@ -74,10 +74,11 @@ class Master:
     ) -> Iterator[Point]:
         """The jobs of these points, numbered from `first`, with run IDs if `named`. `asked` counts how often each point
         was asked for before, and goes on counting."""
-        from launcher.queues.staging import new_id
+        from launcher.queues.staging import new_ids
 
+        ids = new_ids()
         for number, point in enumerate(points, first):
-            yield self.job(point, number, asked[point.overrides], new_id() if named else None)
+            yield self.job(point, number, asked[point.overrides], next(ids) if named else None)
             asked[point.overrides] += 1
 
     def job(self, point: Point, number: int, occurrence: int, run_id: str | None) -> Point:
