@@ -4,13 +4,14 @@ where somebody wants their return values. Hydra's launcher plugin calls it, and 
 from __future__ import annotations
 
 import logging
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from launcher import canonical
+from launcher import canonical, tracing
 from launcher.api import QueuedRun
 from launcher.compose import Point, Repository
 from launcher.compose.rows import compose_rows
@@ -21,6 +22,7 @@ from launcher.hydra_app.program import App, running_app
 from launcher.hydra_app.returns import queued
 from launcher.hydra_app.waiting import Waiting
 from launcher.item import GOALS, ItemFilter, Receipt, Sweep
+from launcher.provenance import Provenance
 from launcher.queues import Store, open_store
 from launcher.settings import store_url
 from launcher.spec import DEFAULT_PROJECT_QUEUE, LaunchArguments, LaunchSpec, parse_priority
@@ -113,10 +115,17 @@ class Multirun:
             return receipt
 
     def _push(self, store: Store, points: Iterable[Point], first: int, made: list[Made] | None) -> Receipt:
-        dispatcher = Dispatcher({queue.name: queue for queue in store.queues()}, self.app.folder, keep=keeping(store))
-        jobs = self.master.jobs(points, first, self._asked, named=made is not None)
-        specs = dispatcher.specs(jobs, self.overlay)
-        return store.push(self.sweep, specs if made is None else self._noting(specs, made), again=self.again)
+        folder = Repository.of_loader(self.loader).folder
+        with tracing.adding("hydra/launcher=launch_queue", sweep=self.sweep.name) as note:
+            dispatcher = Dispatcher(
+                {queue.name: queue for queue in store.queues()}, self.app.folder, keep=keeping(store),
+                provenance=Provenance(folder, self.config.hydra.job.config_name),
+            )  # fmt: skip
+            jobs = self.master.jobs(points, first, self._asked, named=made is not None)
+            specs = dispatcher.specs(jobs, self.overlay)
+            receipt = store.push(self.sweep, specs if made is None else self._noting(specs, made), again=self.again)
+            note(added=receipt.added, present=receipt.present)
+        return receipt
 
     def _noting(self, specs: Iterable[LaunchSpec], made: list[Made]) -> Iterator[LaunchSpec]:
         for spec in specs:
@@ -129,7 +138,7 @@ class Multirun:
             yield spec
 
     def _tell(self, receipt: Receipt, jobs: int) -> None:
-        name = self.sweep.name
+        name = shlex.quote(self.sweep.name)
         present = receipt.present + receipt.retried
         again = f", of which {receipt.retried:,} had failed and wait again" if receipt.retried else ""
         there = f"; {present:,} are there already{again} (hydra.launcher.again=true adds all once more)"
