@@ -54,6 +54,11 @@ class RunPaths:
         return self.folder / "result.json"
 
     @property
+    def job_return(self) -> Path:
+        """Where a job of a Hydra multirun that somebody waits for leaves its return value, pickled."""
+        return self.folder / "job_return.pickle"
+
+    @property
     def exit_code(self) -> Path:
         """Where the exit code is written down as soon as it is known, so that no later crash loses it."""
         return self.folder / "exit_code"

@@ -41,7 +41,7 @@ def plan(ctx: click.Context, *, explain: bool, store: str | None, as_json: bool,
     with opened(store, read_only=True) as target:
         queues = {queue.name: queue for queue in target.queues()}
         dispatcher = _dispatcher(queues, asked, jobs=target.jobs)
-        specs = dispatcher.specs(asked.grid, asked.overlay)
+        specs = dispatcher.specs(asked.points(), asked.overlay)
         if as_json:
             _print_json(specs, asked.sweep.name)
         else:
@@ -96,6 +96,7 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
 
     \b
     launcher add -m model=svm,mlp seed=range(3) -- python train.py
+    launcher add -m --app train.py model=svm,mlp seed=range(3)
     launcher add sweeps/digits.yaml
     """
     asked = wanted(ctx.obj, **given)
@@ -105,7 +106,7 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
         queues = {queue.name: queue for queue in target.queues()}
         build = building(target, data_folder(store_url(store)), load_settings().base_image, tell)
         dispatcher = _dispatcher(queues, asked, keep=keeping(target), jobs=target.jobs, build=build)
-        receipt = target.push(asked.sweep, dispatcher.specs(asked.grid, asked.overlay, step), again=again)
+        receipt = target.push(asked.sweep, dispatcher.specs(asked.points(), asked.overlay, step), again=again)
         note(added=receipt.added, present=receipt.present)
     _print_removed(asked.grid)
     if as_json:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from launcher.cli.revision import Revision, of_here, of_repository
 from launcher.cli.targets import json_option, store_option
-from launcher.compose import Block, Grid, Repository, Selection, import_resolvers
+from launcher.compose import Block, Grid, Point, Repository, Selection, import_resolvers
 from launcher.compose.rules import Rule
 from launcher.compose.sweepfile import ORDERS, SweepFile, read_sweep_file
 from launcher.errors import UsageError
@@ -23,6 +24,9 @@ from launcher.provenance import Provenance
 from launcher.settings import Settings, load_settings
 from launcher.sources import DIRTY
 from launcher.spec import CHANGES, LaunchArguments, parse_priority
+
+if TYPE_CHECKING:
+    from launcher.hydra_app.outside import Outside
 
 ASK_ABOVE = 10_000
 
@@ -59,6 +63,11 @@ class Wanted:
     folder: str
     version: str | None
     provenance: Provenance
+    app: Outside | None = None
+
+    def points(self) -> Iterable[Point]:
+        """The points to queue: those of the grid, or the jobs of a Hydra app that they become."""
+        return self.app.jobs(self.grid) if self.app else self.grid
 
 
 def grid_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,6 +80,7 @@ def grid_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--config-rev", metavar="REV", help="Compose from, and run, this branch, tag or commit of it."),
         click.option("--config-repo", metavar="URL", help="The config repository, elsewhere: a git remote or folder."),
         click.option("--sweep", metavar="NAME", help="The sweep's name (default: the sweep file's, or a new one)."),
+        click.option("--app", metavar="APP", help="A Hydra app, as train.py or '-m pkg.train', with its own configs."),
         click.option("--queue", "-q", metavar="QUEUE", help="The queue (default: the config's, or 'default')."),
         click.option("--priority", "-p", metavar="PRIORITY", help="critical, high, medium or low; or 0 to 3."),
         click.option("--stop-after-failures", type=click.IntRange(1), metavar="K", help="Hold the rest then."),
@@ -116,13 +126,20 @@ def wanted(
     file = read_sweep_file(path) if path else SweepFile(f"sweep-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(1)}")
     revision = _revision(file, config_dir or file.config_dir, settings, terms)
     settings = revision.settings if revision else settings
-    folder = revision.folder if revision else _config_dir(config_dir or file.config_dir, settings)
     if module := terms["resolvers"] or settings.resolvers:
         import_resolvers(module, settings.root)
     name = sweep or file.name
-    config_name = config_name or file.config_name or settings.config_name or "config"
+    blocks = _blocks(file, overrides, terms)
+    app = None
+    if terms["app"] is not None:
+        app = _app(terms["app"], entry_point, bool(config_dir or config_name or revision), blocks)
+        repository, config = app.repository, app.config_name
+    else:
+        folder = revision.folder if revision else _config_dir(config_dir or file.config_dir, settings)
+        repository = Repository(folder)
+        config = config_name or file.config_name or settings.config_name or "config"
     overlay = LaunchArguments(
-        entry_point=entry_point,
+        entry_point=app.app.entry_point() if app else entry_point,
         queue_name=queue or file.queue,
         sweep_id=name,
         priority=parse_priority(priority) if priority is not None else file.priority,
@@ -132,9 +149,9 @@ def wanted(
         repository=terms["repository"],
     )
     grid = Grid.of_blocks(
-        Repository(folder),
-        config_name,
-        _blocks(file, overrides, terms),
+        repository,
+        config,
+        blocks,
         multirun=terms["multirun"] or bool(path),
         selection=_selection(file.selection, terms),
         strict=terms["strict"],
@@ -147,10 +164,21 @@ def wanted(
         Sweep(name, file.metric, file.goal, stop_after_failures=stop),
         overlay,
         _variables(terms["variables"]),
-        revision.uri if revision else str(settings.root),
+        app.app.folder if app else revision.uri if revision else str(settings.root),
         revision.version if revision else None,
-        Provenance(folder, config_name, revision.source if revision else None),
+        Provenance(repository.folder, config, revision.source if revision else None),
+        app,
     )
+
+
+def _app(words: str, entry_point: list[str] | None, config_given: bool, blocks: Sequence[Block]) -> Outside:
+    from launcher.hydra_app.outside import Outside
+
+    if entry_point:
+        raise UsageError(f"--app {words!r} and a command after -- contradict each other; give one of them")
+    if config_given:
+        raise UsageError(f"--app brings its own configs; choose others with: --app '{words} --config-name NAME'")
+    return Outside.of(shlex.split(words), blocks)
 
 
 def _revision(file: SweepFile, config_dir: str | None, settings: Settings, terms: dict[str, Any]) -> Revision | None:

@@ -60,16 +60,18 @@ class RangeStrings(Sequence[str]):
         return (f"{self.key}={number}" for number in self.numbers)
 
 
-def plan_axes(overrides: Sequence[Override], is_group: Callable[[str], bool], repository: Repository) -> Iterator[Axis]:
-    """One axis for each override, in order. Raises ComposeError for an axis without values."""
+def plan_axes(
+    columns: Sequence[tuple[Override, Sequence[str]]], is_group: Callable[[str], bool], repository: Repository
+) -> Iterator[Axis]:
+    """One axis for each override and the strings that it contributes, in order."""
+    overrides = [override for override, _ in columns]
     # Deleting by value, and adding a key, read the config while it is composed, so it must hold every value by then.
     reads = any(
         (o.is_delete() and o.value() is not None) or o.is_add() for o in overrides if not is_group(o.key_or_group)
     )
     keys = [override.key_or_group for override in overrides]
-    for override in overrides:
+    for override, strings in columns:
         key = override.key_or_group
-        strings = axis_strings(override)
         plain = override.package is None and override.get_key_element() == key and not is_group(key)
         alone = sum(_overlap(key, other) for other in keys) == 1
         values = plain_values(strings, repository) if plain and alone and not reads else None
@@ -77,7 +79,7 @@ def plan_axes(overrides: Sequence[Override], is_group: Callable[[str], bool], re
 
 
 def axis_strings(override: Override) -> Sequence[str]:
-    """What one override contributes to the points, as BasicSweeper writes it."""
+    """What one override contributes to the points, as BasicSweeper writes it. Raises ComposeError for no value."""
     from hydra.errors import HydraException
 
     key = override.get_key_element()

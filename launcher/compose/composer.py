@@ -30,7 +30,7 @@ class Composer:
     """
 
     repository: Repository
-    config_name: str
+    config_name: str | None
     common: tuple[str, ...]
     axes: tuple[Axis, ...]
     routes: Counter[str]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from launcher.compose.axes import Axis, plan_axes
+from launcher.compose.axes import Axis, axis_strings, plan_axes
 from launcher.compose.composer import Composer
 from launcher.compose.product import Combination, Dimension, Product, permutation
 from launcher.compose.repository import Repository
@@ -86,14 +86,14 @@ class Grid:
 
     @staticmethod
     def of(
-        repository: Repository, config_name: str, overrides: Sequence[str], *, multirun: bool, **options: Any
+        repository: Repository, config_name: str | None, overrides: Sequence[str], *, multirun: bool, **options: Any
     ) -> Grid:
         """The grid that `overrides` span: `of_blocks` with one block."""
         return Grid.of_blocks(repository, config_name, [Block(tuple(overrides))], multirun=multirun, **options)
 
     @staticmethod
     def of_blocks(
-        repository: Repository, config_name: str, blocks: Sequence[Block], *, multirun: bool, **options: Any
+        repository: Repository, config_name: str | None, blocks: Sequence[Block], *, multirun: bool, **options: Any
     ) -> Grid:
         """The union of `blocks`; `options` are the grid's other fields. Without `multirun` it must be a single point.
 
@@ -152,14 +152,17 @@ class Grid:
             raise ComposeError(f"no point is left of {len(self):,}; removed: {told}")
 
 
-def _part(repository: Repository, config_name: str, block: Block, routes: Counter[str], *, multirun: bool) -> _Part:
+def _part(
+    repository: Repository, config_name: str | None, block: Block, routes: Counter[str], *, multirun: bool
+) -> _Part:
     parsed = repository.parse(block.overrides)
     common = tuple(str(o.input_line) for o in parsed if o.is_hydra_override())
     own = [o for o in parsed if not o.is_hydra_override()]
     if multirun:
         axes = {o.get_key_element(): o for o in [*_sweeper_params(repository, config_name, block), *own]}
         is_group = repository.group_check(config_name, common)
-        dimensions = _zipped(list(plan_axes(list(axes.values()), is_group, repository)), block.zips)
+        columns = [(override, axis_strings(override)) for override in axes.values()]
+        dimensions = _zipped(list(plan_axes(columns, is_group, repository)), block.zips)
     else:
         _refuse_sweeps(parsed)
         dimensions = [Dimension((Axis(o.key_or_group, (str(o.input_line),)),)) for o in own]
@@ -167,7 +170,7 @@ def _part(repository: Repository, config_name: str, block: Block, routes: Counte
     return _Part(product, Composer(repository, config_name, common, product.axes, routes), block.rules)
 
 
-def _sweeper_params(repository: Repository, config_name: str, block: Block) -> list[Override]:
+def _sweeper_params(repository: Repository, config_name: str | None, block: Block) -> list[Override]:
     return repository.parse(repository.sweeper_params(config_name, block.overrides))
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from launcher.errors import ComposeError, suggest
 
 if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
@@ -45,6 +46,15 @@ class Repository:
         JobRuntime.instance().set("name", "app")
         self._loader = ConfigLoaderImpl(create_config_search_path(str(self.folder)))
 
+    @staticmethod
+    def of_loader(loader: ConfigLoader) -> Repository:
+        """The configs of a Hydra app, as its own loader sees them, with the structured ones that it registered."""
+        repository = Repository.__new__(Repository)
+        mains = [source.path for source in loader.get_sources() if source.provider == "main"]
+        repository.folder = Path(mains[0] if mains else ".")
+        repository._loader = loader  # type: ignore[assignment]  # Hydra has no other implementation
+        return repository
+
     def parse(self, overrides: Sequence[str]) -> list[Override]:
         """Hydra's own reading of override strings; ComposeError lists all that do not parse."""
         from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -65,11 +75,17 @@ class Repository:
             raise ComposeError("\n".join(problems))
         return parsed
 
-    def compose(self, config_name: str, overrides: Sequence[str]) -> DictConfig:
+    def hydra_overrides(self, overrides: Sequence[str]) -> list[str]:
+        """Those of `overrides` that are about Hydra's own config."""
+        return [str(parsed.input_line) for parsed in self.parse(overrides) if parsed.is_hydra_override()]
+
+    def compose(self, config_name: str | None, overrides: Sequence[str]) -> DictConfig:
         """What `hydra.compose` returns for this config and these overrides: the app's config, without `hydra`."""
         return self.compose_and_choose(config_name, overrides)[0]
 
-    def compose_and_choose(self, config_name: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
+    def compose_and_choose(
+        self, config_name: str | None, overrides: Sequence[str]
+    ) -> tuple[DictConfig, dict[str, Any]]:
         """The same, and which option each of its config groups has, those of the defaults lists included."""
         from hydra.types import RunMode
         from omegaconf import OmegaConf, open_dict
@@ -83,7 +99,7 @@ class Repository:
                 del config["hydra"]
         return config, {group: option for group, option in choices.items() if not group.startswith("hydra/")}
 
-    def sweeper_params(self, config_name: str, overrides: Sequence[str]) -> list[str]:
+    def sweeper_params(self, config_name: str | None, overrides: Sequence[str]) -> list[str]:
         """`hydra.sweeper.params` of the config as override strings, which a multirun puts before the command line's."""
         from hydra.types import RunMode
 
@@ -94,14 +110,14 @@ class Repository:
             params = config.hydra.sweeper.get("params") or {}
             return [f"{key}={value}" for key, value in params.items()]
 
-    def group_check(self, config_name: str, overrides: Sequence[str]) -> Callable[[str], bool]:
+    def group_check(self, config_name: str | None, overrides: Sequence[str]) -> Callable[[str], bool]:
         """Tells whether a key is a config group, for this config and the search path that `overrides` may set."""
         with self._explaining(config_name, overrides):
             _, caching = self._loader._parse_overrides_and_create_caching_repo(config_name, list(overrides))
         return lambda key: bool(caching.group_exists(key))
 
     @contextmanager
-    def _explaining(self, config_name: str, overrides: Sequence[str]) -> Iterator[None]:
+    def _explaining(self, config_name: str | None, overrides: Sequence[str]) -> Iterator[None]:
         from hydra.errors import HydraException, MissingConfigException
         from omegaconf.errors import OmegaConfBaseException
 
@@ -114,7 +130,7 @@ class Repository:
         except Exception as error:  # Hydra passes on what reading a broken YAML file raises, whatever its type
             raise ComposeError(f"config {config_name!r} in {self.folder} does not compose: {error}") from error
 
-    def _missing(self, error: Any, config_name: str) -> str:
+    def _missing(self, error: Any, config_name: str | None) -> str:
         missing = str(error.missing_cfg_file or config_name)
         group, _, option = missing.rpartition("/")
         if not group:
@@ -127,7 +143,7 @@ class Repository:
     def _options(self, group: str) -> list[str]:
         return [name for name in self._loader.get_group_options(group) if not name.startswith("_")]
 
-    def _refused(self, error: BaseException, config_name: str, overrides: Sequence[str]) -> str:
+    def _refused(self, error: BaseException, config_name: str | None, overrides: Sequence[str]) -> str:
         lines = [line.strip() for line in _chain(error) if line.strip()]
         shown = ", ".join(overrides) or "(none)"
         message = f"config {config_name!r} with overrides {shown} does not compose: {'; '.join(lines)}"
@@ -143,7 +159,7 @@ class Repository:
             message += f" To add a new key, write +{unknown}=…"
         return message
 
-    def _known_keys(self, config_name: str, overrides: Sequence[str]) -> list[str]:
+    def _known_keys(self, config_name: str | None, overrides: Sequence[str]) -> list[str]:
         from hydra.types import RunMode
 
         try:

@@ -58,14 +58,19 @@ def read_sweep_file(path: Path) -> SweepFile:
         raise UsageError(f"sweep file {path} is not YAML: {error}") from error
     if not isinstance(content, Mapping):
         raise UsageError(f"sweep file {path} holds {type(content).__name__}, expected fields: {', '.join(FIELDS)}")
+    return parse_sweep(content, path.stem, f"sweep file {path}")
+
+
+def parse_sweep(content: Mapping[Any, Any], name: str, where: str) -> SweepFile:
+    """The sweep that a sweep file's fields describe, `name` if they name none. UsageError says `where` it is wrong."""
     problems = list(_problems(content, FIELDS))
     if problems:
-        raise UsageError("\n".join(f"sweep file {path}: {problem}" for problem in problems))
+        raise UsageError("\n".join(f"{where}: {problem}" for problem in problems))
     metric = content.get("metric") or {}
     metric = {"name": metric} if isinstance(metric, str) else metric
     priority, sample = content.get("priority"), content.get("sample") or {}
     return SweepFile(
-        name=content.get("name") or path.stem,
+        name=content.get("name") or name,
         blocks=tuple(_block(content, block) for block in content.get("blocks") or [{}]),
         selection=Selection(sample.get("n"), sample.get("seed", 0), content.get("order") == "shuffle"),
         config_dir=content.get("config_dir"),

@@ -49,6 +49,8 @@ def run_environment(lease: Lease, paths: RunPaths) -> dict[str, str]:
         "LAUNCHER_LEASE_TOKEN": lease.token,
     }
     environment = {name: value for name, value in known.items() if value}
+    if hydra := document.get("hydra"):
+        environment["LAUNCHER_HYDRA"] = json.dumps(hydra)
     environment.update(chunked("WANDB_CONFIG", overrides.get("run_config") or {}))
     environment.update(chunked("WANDB_LAUNCH_FILE_OVERRIDES", overrides.get("files") or {}))
     return environment
