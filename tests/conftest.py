@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 REQUIRED = set(filter(None, os.environ.get("LAUNCHER_TEST_REQUIRE", "").split(",")))
 PATIENCE_SECONDS = 60.0
 
-settings.register_profile("launcher", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("launcher", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("launcher")  # a busy machine is no fault of the code
 
 
