@@ -3,6 +3,7 @@ The dispatcher builds specs, stores keep them, agents run them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -120,6 +121,18 @@ class LaunchArguments:
             if named := policies(config) | policies(values) | git:
                 arguments["config"] = {**config, **named}
         return LaunchArguments(**arguments)
+
+
+USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def redacted(told: str) -> str:
+    """`told` without the user names and passwords of its URLs.
+
+    >>> redacted("cannot read https://ann:secret@host/x.git")
+    'cannot read https://host/x.git'
+    """
+    return USERINFO.sub("", told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,7 @@ from typing import Any
 import click
 
 from launcher.item import Item
-from launcher.sources.program import redacted
-from launcher.spec import Source
+from launcher.spec import Source, redacted
 
 STATE_STYLES = {"finished": "green", "failed": "red", "running": "cyan", "cancelled": "yellow", "leased": "cyan"}
 

@@ -11,8 +11,8 @@ import platformdirs
 from launcher.errors import SourceError, UsageError
 from launcher.settings import Settings, settings_of
 from launcher.sources import Checkouts, pin
-from launcher.sources.program import redacted, text
-from launcher.spec import Source
+from launcher.sources.program import text
+from launcher.spec import Source, redacted
 
 
 @dataclass(frozen=True, slots=True)

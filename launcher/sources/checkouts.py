@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher.errors import SourceError
-from launcher.sources.program import NETWORK, PROTOCOLS, git, redacted
-from launcher.spec import Source
+from launcher.sources.program import NETWORK, PROTOCOLS, git
+from launcher.spec import Source, redacted
 
 CACHE_BYTES = 20e9
 RESTING_SECONDS = 3600.0

@@ -10,9 +10,9 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from launcher.errors import SourceError
-from launcher.sources.program import git, redacted, text
+from launcher.sources.program import git, text
 from launcher.sources.snapshot import Patch, changed, record
-from launcher.spec import Source
+from launcher.spec import Source, redacted
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REMOTE = re.compile(r"(https|ssh|file)://|[\w.-]+@[\w.-]+:")

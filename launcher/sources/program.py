@@ -4,12 +4,12 @@ for: no hooks, no prompts, no protocols beside the listed ones, argument lists o
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launcher.errors import SourceError
+from launcher.spec import redacted
 
 NETWORK = "https:ssh"
 PROTOCOLS = f"{NETWORK}:file"
@@ -27,7 +27,6 @@ SETTINGS = (
     "maintenance.auto=false",
     "core.quotePath=false",
 )
-USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def git(
@@ -63,12 +62,3 @@ def git(
 def text(arguments: Sequence[str | Path], *, protocols: str = PROTOCOLS) -> str:
     """What `git ARGUMENTS` prints, as text without the white space at its end; file names come through unharmed."""
     return os.fsdecode(git(arguments, protocols=protocols)).rstrip()
-
-
-def redacted(told: str) -> str:
-    """`told` without the user names and passwords of its URLs.
-
-    >>> redacted("cannot read https://ann:secret@host/x.git")
-    'cannot read https://host/x.git'
-    """
-    return USERINFO.sub("", told)
