@@ -15,7 +15,7 @@ from launcher import canonical, tracing
 from launcher.api import QueuedRun
 from launcher.compose import Point, Repository
 from launcher.compose.rows import compose_rows
-from launcher.dispatcher import Dispatcher, keeping
+from launcher.dispatcher import Dispatcher, building, keeping
 from launcher.errors import LaunchError, UsageError
 from launcher.hydra_app.master import Master
 from launcher.hydra_app.program import App, running_app
@@ -24,7 +24,7 @@ from launcher.hydra_app.waiting import Waiting
 from launcher.item import GOALS, ItemFilter, Receipt, Sweep
 from launcher.provenance import Provenance
 from launcher.queues import Store, open_store
-from launcher.settings import store_url
+from launcher.settings import data_folder, load_settings, store_url
 from launcher.spec import DEFAULT_PROJECT_QUEUE, LaunchArguments, LaunchSpec, parse_priority
 
 if TYPE_CHECKING:
@@ -118,7 +118,8 @@ class Multirun:
         folder = Repository.of_loader(self.loader).folder
         with tracing.adding("hydra/launcher=launch_queue", sweep=self.sweep.name) as note:
             dispatcher = Dispatcher(
-                {queue.name: queue for queue in store.queues()}, self.app.folder, keep=keeping(store),
+                {queue.name: queue for queue in store.queues()}, self.app.folder, keep=keeping(store), jobs=store.jobs,
+                build=building(store, data_folder(self.store), load_settings().base_image),
                 provenance=Provenance(folder, self.config.hydra.job.config_name),
             )  # fmt: skip
             jobs = self.master.jobs(points, first, self._asked, named=made is not None)

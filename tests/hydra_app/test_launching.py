@@ -136,6 +136,13 @@ def test_a_job_leaves_what_hydras_own_launcher_leaves(app: App) -> None:
     assert f"cwd {app.folder}/the_queued_one/0_model=svm version 1 colour red" in first
 
 
+def test_all_jobs_of_a_multirun_share_its_time(app: App) -> None:
+    app.queue("lr=1,2", "twice='${now:%H%M%S%f}'", "hydra.sweep.dir='out/${now:%H%M%S%f}'")
+    app.drain()
+    [folder] = (app.folder / "out").iterdir()
+    assert [item.result for item in app.items()] == [{"return_value": folder.name}] * 2
+
+
 def test_the_return_value_is_the_runs_result(app: App) -> None:
     app.queue("lr=3")
     app.drain()
@@ -244,7 +251,6 @@ def test_the_plugin_that_is_not_used_imports_nothing_of_launcher(tmp_path: Path)
 
 def test_a_wheel_has_the_plugin_where_hydra_looks_for_it(tmp_path: Path) -> None:
     build = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
-    pytest.importorskip("hatchling")
     subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=REPOSITORY, check=True, capture_output=True)
     [wheel] = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()

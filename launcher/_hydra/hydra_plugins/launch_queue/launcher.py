@@ -39,6 +39,7 @@ class LaunchQueueConf:
     resource_args: dict[str, Any] = field(default_factory=dict)
     template_variables: dict[str, Any] = field(default_factory=dict)
     docker_image: str | None = None
+    build: bool = False
     uri: str | None = None
     version: str | None = None
     entry_point: list[str] | None = None
@@ -96,6 +97,8 @@ class _Unhurried:
         self._loader = loader
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_loader":  # while it is copied, before it has one
+            raise AttributeError(name)
         return getattr(self._loader, name)
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> Any:
