@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,9 @@ from tests.services import FAST, Docker, Postgres, Registry, docker_missing, pos
 REPOSITORY = Path(__file__).resolve().parents[1]
 REQUIRED = set(filter(None, os.environ.get("LAUNCHER_TEST_REQUIRE", "").split(",")))
 PATIENCE_SECONDS = 60.0
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; commands would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("launcher", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("launcher")  # a busy machine is no fault of the code
