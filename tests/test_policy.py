@@ -57,8 +57,10 @@ def _agent(name: str, beats: int) -> AgentInfo:
 def test_an_agent_is_silent_once_its_beats_stand_still_for_a_lease() -> None:
     watch = Watch(30.0)
     assert watch.silent([_agent("a", 1), _agent("b", 7)], 0.0) == []
+    assert watch.silent([_agent("a", 1), _agent("b", 7)], 10.0) == []
     assert watch.silent([_agent("a", 2), _agent("b", 7)], 20.0) == []
     assert [found.id for found in watch.silent([_agent("a", 2), _agent("b", 7)], 31.0)] == ["b"]
+    assert watch.silent([_agent("a", 2), _agent("b", 8)], 41.0) == []
     assert [found.id for found in watch.silent([_agent("a", 2), _agent("b", 8)], 51.0)] == ["a"]
 
 

@@ -9,8 +9,8 @@ import shlex
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from launcher.errors import StoreError, StoreFullError
@@ -54,6 +54,7 @@ class PostgresStore(SqlStore):
         self._news = threading.Event()
         self._listener: threading.Thread | None = None
         self._closed = threading.Event()
+        self._flowing = threading.local()
         self._first()
         settings = f"-c search_path=launcher -c idle_in_transaction_session_timeout={STALLED_SECONDS}s"
         options = {"autocommit": True, "row_factory": psycopg.rows.dict_row, "options": settings}
@@ -133,8 +134,21 @@ class PostgresStore(SqlStore):
         with db.transaction():
             yield
 
-    def _pipeline(self, db: Any) -> AbstractContextManager[Any]:
-        return cast("AbstractContextManager[Any]", db.pipeline())
+    @contextmanager
+    def _pipeline(self, db: Any) -> Iterator[None]:
+        with db.pipeline() as pipeline:
+            self._flowing.pipeline = pipeline
+            try:
+                yield
+            finally:
+                self._flowing.pipeline = None
+
+    def _rows(self, cursor: Any) -> list[Any]:
+        """In a pipeline, end what was sent so far: without that the server would take a process of ours that stands
+        still for one that goes on sending, and never time it out (STALLED_SECONDS)."""
+        if pipeline := getattr(self._flowing, "pipeline", None):
+            pipeline.sync()
+        return super()._rows(cursor)
 
     def _stage(self, db: Any, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:

@@ -87,13 +87,13 @@ class SqlStore(Catalog, History, Jobs, Upkeep):
                 return []
             with self._pipeline(db), self._transaction(db):
                 if look["due"]:
-                    self._hold_failing(db, db.execute(self._sql("expire_items"), wanted).fetchall())
+                    self._hold_failing(db, self._rows(db.execute(self._sql("expire_items"), wanted)))
                     db.execute(self._sql("end_backoff"), wanted)
                 self._before_pop(db, wanted, sized=look["sized"])
                 db.execute(self._sql("revive_agent"), {"agent": agent})
                 verb = "pop_fitting" if look["sized"] else "pop_items"
                 values = wanted | {"agent": agent, "limit": limit} | (asdict(room) if look["sized"] else {})
-                popped = db.execute(self._sql(verb), values).fetchall()
+                popped = self._rows(db.execute(self._sql(verb), values))
             popped.sort(key=lambda row: (row["priority"], row["seq"]))
             return [self._lease(db, row) for row in popped]
 
@@ -148,7 +148,7 @@ class SqlStore(Catalog, History, Jobs, Upkeep):
         done = [False] * len(values)
         for places in rows.rounds(values):
             texts = {"rows": canonical.encode([values[place] for place in places.values()]), "now": now}
-            for found in db.execute(self._sql(verb), texts).fetchall():
+            for found in self._rows(db.execute(self._sql(verb), texts)):
                 done[places[found["id"]]] = True
         written = [row for row, ours in zip(values, done, strict=True) if ours]
         self._hold_failing(db, [row for row in written if row.get("state") == RunState.FAILED.value])
@@ -327,6 +327,11 @@ class SqlStore(Catalog, History, Jobs, Upkeep):
     def _pipeline(self, db: Any) -> AbstractContextManager[Any]:  # noqa: ARG002 - for the dialects
         """Where the dialect can: send statements on without waiting for each one's answer, until one is fetched."""
         return nullcontext()
+
+    def _rows(self, cursor: Any) -> list[Any]:
+        """What a statement gave, also in a pipeline."""
+        found: list[Any] = cursor.fetchall()
+        return found
 
     def _notify(self, db: Any) -> None:
         """Tell those who wait, at this transaction's commit, where the dialect does not tell them by itself."""
