@@ -10,6 +10,7 @@ import pytest
 from launcher.item import Failed, Finished, ItemFilter, LogEntry, QueueInfo, RunState, Sweep
 from launcher.queues import Store, history
 from launcher.waits import ALL_NEEDS, Stall
+from tests.conftest import until
 from tests.queues.needs_contract import asking
 from tests.queues.store_contract import EVERYTHING, agent, one, pop, push_and_pop, push_one, spec, start
 
@@ -171,6 +172,8 @@ class HistoryContract:
         assert ended.since == pause.since
         assert ended.until is not None
         assert ended.since <= ended.until <= time.time() + 0.1
+        later = ended.since + 0.002  # SQLite tells milliseconds
+        until(lambda: time.time() > later)
         store.pause_queue("default", paused=True)
         assert sorted(stall.until is None for stall in store.stalls(item_id)) == [False, True]
 

@@ -37,7 +37,7 @@ CREATE INDEX stalls_by_end ON stalls (until);
 
 CREATE TRIGGER queue_is_paused AFTER UPDATE OF paused ON queues WHEN new.paused AND NOT old.paused
 BEGIN
-    INSERT OR IGNORE INTO stalls VALUES (
+    INSERT OR REPLACE INTO stalls VALUES ( -- paused again within a millisecond: it goes on
         new.name, -1, '', 'queue paused', (julianday('now') - 2440587.5) * 86400.0, NULL
     );
 END;
