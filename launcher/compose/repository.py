@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Repository:
     """The configs of one folder, with Hydra's search path around it (its plugins may add to that).
 
-    Hydra keeps its resolvers and version base in process-wide state; opening a repository sets both as
-    `hydra.initialize_config_dir` does, but leaves `GlobalHydra` alone, so it also works inside a Hydra app.
+    Hydra keeps its version base, job name and resolvers in process-wide state. The first two are this repository's only
+    while it composes, then the caller's again, and `GlobalHydra` is left alone: so it also works inside a Hydra app.
 
     >>> Repository("conf").compose("config", ["seed=3"]).seed
     3
@@ -39,12 +39,14 @@ class Repository:
         from hydra import version
         from hydra._internal.config_loader_impl import ConfigLoaderImpl
         from hydra._internal.utils import create_config_search_path
-        from hydra.core.utils import JobRuntime, setup_globals
+        from hydra.core.utils import setup_globals
+        from packaging.version import Version
 
-        version.setbase(version_base)
         setup_globals()
-        JobRuntime.instance().set("name", "app")
-        self._loader = ConfigLoaderImpl(create_config_search_path(str(self.folder)))
+        with _caller_keeps_globals():
+            version.setbase(version_base)
+            self._version_base: Version | None = version.getbase()
+            self._loader = ConfigLoaderImpl(create_config_search_path(str(self.folder)))
 
     @staticmethod
     def of_loader(loader: ConfigLoader) -> Repository:
@@ -52,6 +54,7 @@ class Repository:
         repository = Repository.__new__(Repository)
         mains = [source.path for source in loader.get_sources() if source.provider == "main"]
         repository.folder = Path(mains[0] if mains else ".")
+        repository._version_base = None  # that of the app holds
         repository._loader = loader  # type: ignore[assignment]  # Hydra has no other implementation
         return repository
 
@@ -62,15 +65,17 @@ class Repository:
 
         parser = OverridesParser.create(config_loader=self._loader)
         parsed, problems = [], []
-        for override in overrides:
-            try:
-                parsed.extend(parser.parse_overrides([override]))
-            except HydraException as error:
-                lines = [
-                    line for line in str(error).splitlines() if not line.startswith(("Error parsing", "See https"))
-                ]
-                reason = " ".join(lines) or "Hydra's grammar has no such form"
-                problems.append(f"override {override!r} does not parse: {reason}; expected key=value or group=option")
+        with self._globals():
+            for override in overrides:
+                try:
+                    parsed.extend(parser.parse_overrides([override]))
+                except HydraException as error:
+                    said = str(error).splitlines()
+                    lines = [line for line in said if not line.startswith(("Error parsing", "See https"))]
+                    reason = " ".join(lines) or "Hydra's grammar has no such form"
+                    problems.append(
+                        f"override {override!r} does not parse: {reason}; expected key=value or group=option"
+                    )
         if problems:
             raise ComposeError("\n".join(problems))
         return parsed
@@ -117,18 +122,32 @@ class Repository:
         return lambda key: bool(caching.group_exists(key))
 
     @contextmanager
+    def _globals(self) -> Iterator[None]:
+        from hydra.core.utils import JobRuntime
+        from hydra.version import VersionBase
+
+        if self._version_base is None:
+            yield
+            return
+        with _caller_keeps_globals():
+            VersionBase.instance().setbase(self._version_base)
+            JobRuntime.instance().set("name", "app")
+            yield
+
+    @contextmanager
     def _explaining(self, config_name: str | None, overrides: Sequence[str]) -> Iterator[None]:
         from hydra.errors import HydraException, MissingConfigException
         from omegaconf.errors import OmegaConfBaseException
 
-        try:
-            yield
-        except MissingConfigException as error:
-            raise ComposeError(self._missing(error, config_name)) from error
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ComposeError(self._refused(error, config_name, overrides)) from error
-        except Exception as error:  # Hydra passes on what reading a broken YAML file raises, whatever its type
-            raise ComposeError(f"config {config_name!r} in {self.folder} does not compose: {error}") from error
+        with self._globals():
+            try:
+                yield
+            except MissingConfigException as error:
+                raise ComposeError(self._missing(error, config_name)) from error
+            except (HydraException, OmegaConfBaseException) as error:
+                raise ComposeError(self._refused(error, config_name, overrides)) from error
+            except Exception as error:  # Hydra passes on what reading a broken YAML file raises, whatever its type
+                raise ComposeError(f"config {config_name!r} in {self.folder} does not compose: {error}") from error
 
     def _missing(self, error: Any, config_name: str | None) -> str:
         missing = str(error.missing_cfg_file or config_name)
@@ -170,6 +189,20 @@ class Repository:
             return []
         keys = {key for key in _keys(config) if not key.startswith("hydra")}
         return sorted(keys.union(self._loader.list_groups("")))
+
+
+@contextmanager
+def _caller_keeps_globals() -> Iterator[None]:
+    from hydra.core.utils import JobRuntime
+    from hydra.version import VersionBase
+
+    base, job = VersionBase.instance(), JobRuntime.instance()
+    version_base, name = base.getbase(), job.get("name")
+    try:
+        yield
+    finally:
+        base.version_base = version_base  # not by setbase(), which refuses one that was never set
+        job.set("name", name)
 
 
 def import_resolvers(module: str, folder: Path) -> None:

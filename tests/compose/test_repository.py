@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime
+from hydra.version import VersionBase, getbase
 from omegaconf import OmegaConf
+from packaging.version import Version
 
 from launcher.compose import Grid, Repository, compose_grid
 from launcher.errors import ComposeError
@@ -100,6 +107,27 @@ def test_a_running_hydra_app_keeps_its_own_configs(tree: Path, tmp_path: Path) -
         assert point.config["seed"] == 4
         assert compose("main") == {"mine": 1}
     assert not GlobalHydra.instance().is_initialized()
+
+
+@pytest.mark.parametrize("version_base", ["1.1", "1.3"])
+def test_a_running_hydra_app_keeps_its_version_base_and_its_job_name(tree: Path, version_base: str) -> None:
+    with hydra_globals(version_base, "train"):
+        [point] = compose_grid(config_dir=tree, config_name="config", overrides=["seed=4"])
+        assert point.config["seed"] == 4
+        assert (str(getbase()), JobRuntime.instance().get("name")) == (version_base, "train")
+        with pytest.raises(ComposeError):
+            Repository(tree).compose("config", ["sed=4"])
+        assert (str(getbase()), JobRuntime.instance().get("name")) == (version_base, "train")
+
+
+@contextmanager
+def hydra_globals(version_base: str, name: str) -> Iterator[None]:
+    """A Hydra app that has started; Hydra itself has no way back from that."""
+    state = copy.deepcopy(Singleton.get_state())
+    VersionBase.instance().setbase(Version(version_base))
+    JobRuntime.instance().set("name", name)
+    yield
+    Singleton.set_state(state)
 
 
 def test_the_search_path_may_be_extended_on_the_command_line(tree: Path, tmp_path: Path) -> None:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import pytest
+from hydra import version
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
 
 pytestmark = pytest.mark.usefixtures("agent")
+
+
+@pytest.fixture(autouse=True)
+def _the_version_base_of_the_suites(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They expect what an app that names no version base has: whatever another test's app has set in this process."""
+    monkeypatch.setattr(version.VersionBase.instance(), "version_base", version._UNSPECIFIED_)
+
+
 WAITING = ["hydra.launcher.wait=true"]
 
 
