@@ -167,7 +167,7 @@ class Agent:
         run.runner.cancel(run.lease.token, run.handle)
 
     def _collect(self) -> None:
-        """Poll all runs, one call a runner, and report those that have ended."""
+        """Poll all runs, one call a runner; what has ended is to be reported."""
         for runner in self._runners.values():
             handles = {token: run.handle for token, run in self._runs.items() if run.runner is runner}
             for token, outcome in runner.poll(handles).items() if handles else ():
@@ -176,10 +176,9 @@ class Agent:
                     self._slots.give_back(token)
                     if not run.abandoned:
                         self._end(run.lease, run.final(outcome))
-        self._reports.send(self._runs)
 
     def _fill(self) -> bool:
-        """Take as many items as there are free places, and start them; True if there were any."""
+        """Report what ended, take as many items as there are free places, and start them; True if there were any."""
         leases = self._take()
         taken = time.monotonic()
         if any(lease.item.attempt > 1 for lease in leases):
@@ -208,7 +207,7 @@ class Agent:
         if not self._troubles.may_start():
             return leases
         while not self._stops and (free := self._max_jobs - len(self._runs) - len(leases)) > 0:
-            taken = self._store.pop(self.info.id, names, free, self._slots.room())
+            taken = self._reports.exchange(self.info.id, names, free, self._slots.room())
             for lease in taken:
                 self._slots.take(lease.token, Needs.of(lease.document))
             leases += taken
@@ -314,6 +313,7 @@ class Agent:
         deadline = time.monotonic() + self._lease_seconds
         while self._runs and time.monotonic() < deadline:
             self._collect()
+            self._reports.send(self._runs)
             self._wake.wait(SOON_SECONDS)
         for runner in self._runners.values():
             runner.close()

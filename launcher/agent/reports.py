@@ -3,11 +3,12 @@ trouble with the store loses none."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from launcher.agent.runs import AgentEvent, Listen, Run
 from launcher.item import Lease, Outcome
 from launcher.queues import Store
+from launcher.slots import Room
 
 
 class Reports:
@@ -39,7 +40,16 @@ class Reports:
         for run, ours in zip(started, acked, strict=True):
             if ours:
                 self._listen(AgentEvent("started", "", run.lease))
-        for (lease, outcome), ours in zip(self._ended, self._store.finish(self._ended), strict=True):
+        self._told(self._store.finish(self._ended))
+
+    def exchange(self, agent: str, queues: Sequence[str], limit: int, room: Room) -> list[Lease]:
+        """Tell the store what ended, and take items, in one transaction: short runs end by the dozen."""
+        done, leases = self._store.exchange(agent, self._ended, queues, limit, room)
+        self._told(done)
+        return leases
+
+    def _told(self, done: Sequence[bool]) -> None:
+        for (lease, outcome), ours in zip(self._ended, done, strict=True):
             kind = "ended" if ours else "refused"
             self._listen(AgentEvent(kind, type(outcome).__name__.lower(), lease, outcome))
         self._ended.clear()

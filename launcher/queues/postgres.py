@@ -8,7 +8,7 @@ import random
 import shlex
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -21,7 +21,7 @@ from launcher.slots import ANY_ROOM, Room
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from launcher.item import Lease
+    from launcher.item import Lease, Outcome
 
 CONNECTIONS = 4
 CONNECT_SECONDS = 10.0
@@ -167,6 +167,14 @@ class PostgresStore(SqlStore):
                 return leases
             time.sleep(random.uniform(0.001, 0.01))  # noqa: S311 - jitter
         return leases
+
+    def exchange(
+        self, agent: str, ended: Iterable[tuple[Lease, Outcome]], queues: Sequence[str], limit: int,
+        room: Room = ANY_ROOM,
+    ) -> tuple[list[bool], list[Lease]]:  # fmt: skip
+        """See `Store.exchange`; an empty hand is looked at again, as in `pop`."""
+        done, leases = super().exchange(agent, ended, queues, limit, room)
+        return done, leases or (self.pop(agent, queues, limit, room) if done else [])
 
     def _waits(self, queues: Sequence[str]) -> bool:
         from launcher import canonical

@@ -72,8 +72,10 @@ def ours(url: str, barrier: Barrier) -> None:
     now = time.time()
     store.register(AgentInfo(agent, "host", os.getpid(), now, ("default",), AT_ONCE, now, now))
     barrier.wait()
-    while leases := store.pop(agent, ["default"], AT_ONCE):
-        assert all(store.finish((lease, Finished()) for lease in leases))
+    done, leases = store.exchange(agent, (), ["default"], AT_ONCE)
+    while leases:
+        done, leases = store.exchange(agent, [(lease, Finished()) for lease in leases], ["default"], AT_ONCE)
+        assert all(done)
     barrier.wait()
     store.close()
 

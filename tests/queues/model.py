@@ -260,6 +260,15 @@ class Model:
         self._hold_failing(unwell)
         return done
 
+    def exchange(
+        self, now: float, agent: str, ended: Sequence[tuple[str, str, Outcome]], queues: Sequence[str], limit: int
+    ) -> tuple[list[bool], list[str]]:
+        """Two verbs in one; who tells of an end is watched again, even if it takes nothing."""
+        done = self.finish(now, ended)
+        if ended and agent in self.agents:
+            self.agents[agent] = replace(self.agents[agent], state="alive")
+        return done, self.pop(now, agent, queues, limit)
+
     def _end(self, now: float, entry: Entry, outcome: Outcome) -> None:
         item, policy = entry.item, entry.work.policy
         names, state, ending = _told(outcome)

@@ -210,6 +210,11 @@ class Story(RuleBasedStateMachine):
         before = {name: self.model.busy(name) for name in self.model.queues}
         leases = self.store.pop(agent, queues, limit)
         assert [lease.item.id for lease in leases] == self.model.pop(self.now, agent, queues, limit)
+        self._given(leases)
+        for name, queue in self.model.queues.items():
+            assert queue.max_running is None or self.model.busy(name) <= max(before[name], queue.max_running)
+
+    def _given(self, leases: list[Lease]) -> None:
         for lease in leases:
             entry = self.model.entry(lease.item.id)
             assert entry
@@ -218,8 +223,6 @@ class Story(RuleBasedStateMachine):
             assert lease.document == entry.work.document()
             assert lease.token not in [given.token for given in self.given]
             self.given.append(lease)
-        for name, queue in self.model.queues.items():
-            assert queue.max_running is None or self.model.busy(name) <= max(before[name], queue.max_running)
 
     @move(often=3, agent=AGENTS, start=st.booleans())
     def pop_all(self, agent: str, start: bool) -> None:
@@ -248,6 +251,20 @@ class Story(RuleBasedStateMachine):
     def finish_all(self, outcomes: list[Outcome]) -> None:
         held = [lease for lease in self.given if self._is_held(lease)]
         self._finish(list(zip(held, itertools.cycle(outcomes), strict=False)))
+
+    @move(
+        often=3, agent=AGENTS, queues=st.lists(QUEUES, max_size=3), limit=st.sampled_from([0, 1, 3, 10]),
+        chosen=st.lists(st.tuples(LEASES, OUTCOMES), max_size=3),
+    )  # fmt: skip
+    def exchange(
+        self, agent: str, queues: list[str], limit: int, chosen: list[tuple[tuple[str, int], Outcome]]
+    ) -> None:
+        ended = [(self.lease(*one), outcome) for one, outcome in chosen if self.given]
+        keys = [(lease.item.id, lease.token, outcome) for lease, outcome in ended]
+        done, leases = self.store.exchange(agent, ended, queues, limit)
+        taken = [lease.item.id for lease in leases]
+        assert (done, taken) == self.model.exchange(self.now, agent, keys, queues, limit)
+        self._given(leases)
 
     @move(agent=AGENTS, verb=st.sampled_from(["register", "heartbeat", "release", "leave"]))
     def live_or_die(self, agent: str, verb: str) -> None:

@@ -3,15 +3,13 @@
 SELECT EXISTS (
     SELECT 1 FROM queues
     WHERE name IN (SELECT jsonb_array_elements_text(%(queues)s::jsonb)) AND NOT paused AND deleted_at IS NULL
-        AND (
-            EXISTS (
-                SELECT 1 FROM items
-                WHERE items.queue = queues.name AND state = 'pending' AND hold IS NULL AND needs IS NULL
-            )
-            OR EXISTS (
-                SELECT 1 FROM items
-                WHERE items.queue = queues.name AND state = 'pending' AND hold IS NULL AND needs IS NOT NULL
-            )
+        AND coalesce(
+            -- the first one, if there is one: of an EXISTS the planner may think that all are better read at once
+            (SELECT true FROM items
+            WHERE items.queue = queues.name AND state = 'pending' AND hold IS NULL AND needs IS NULL LIMIT 1),
+            (SELECT true FROM items
+            WHERE items.queue = queues.name AND state = 'pending' AND hold IS NULL AND needs IS NOT NULL LIMIT 1),
+            false
         )
         AND (max_running IS NULL OR max_running > (
             SELECT count(*) FROM items AS busy WHERE busy.queue = queues.name AND busy.state IN ('leased', 'running')

@@ -1,0 +1,204 @@
+"""The verbs of a store over SQL that agents use: take items, say what became of them, and stay alive."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from typing import Any
+
+from launcher import canonical
+from launcher.item import AgentInfo, Lease, Lost, Outcome, RunState
+from launcher.queues import rows
+from launcher.queues.documents import Documents
+from launcher.slots import ANY_ROOM, Room
+
+
+class Leasing:
+    """What a store over SQL does for agents; see `launcher.queues.Store` for the verbs."""
+
+    _session: Callable[[], AbstractContextManager[Any]]
+    _transaction: Callable[[Any], AbstractContextManager[Any]]
+    _notify: Callable[[Any], None]
+    _sql: Callable[..., str]
+    _documents: Documents
+
+    def pop(self, agent: str, queues: Sequence[str], limit: int, room: Room = ANY_ROOM) -> list[Lease]:
+        """See `Store.pop`. Looks outside of a transaction first: an idle agent costs others nothing."""
+        wanted = _wanted(agent, queues, limit)
+        with self._session() as db:
+            if limit < 1 or not (look := self._look(db, wanted)):
+                return []
+            with self._pipeline(db), self._transaction(db):
+                popped = self._pop(db, look, wanted, room)
+            return [self._lease(db, row) for row in popped]
+
+    def exchange(
+        self, agent: str, ended: Iterable[tuple[Lease, Outcome]], queues: Sequence[str], limit: int,
+        room: Room = ANY_ROOM,
+    ) -> tuple[list[bool], list[Lease]]:  # fmt: skip
+        """See `Store.exchange`."""
+        wanted = _wanted(agent, queues, limit)
+        endings = [rows.ending(lease, outcome, wanted["now"]) for lease, outcome in ended]
+        if not endings:
+            return [], self.pop(agent, queues, limit, room)
+        with self._session() as db:
+            with self._pipeline(db), self._transaction(db):
+                # first of all, as by who declares an agent lost: its row, then its items
+                db.execute(self._sql("revive_agent"), {"agent": agent})
+                done = self._write(db, "finish_items", endings, wanted["now"])
+                look = self._look(db, wanted) if limit > 0 else None
+                popped = self._pop(db, look, wanted, room) if look else []
+            return done, [self._lease(db, row) for row in popped]
+
+    def _look(self, db: Any, wanted: Mapping[str, Any]) -> Any:
+        """What waits that `wanted` asks for; None if nothing does, nor is due for a change."""
+        [look] = self._rows(db.execute(self._sql("has_waiting"), wanted))
+        return look if look["waiting"] or look["due"] else None
+
+    def _pop(self, db: Any, look: Any, wanted: Mapping[str, Any], room: Room) -> list[Any]:
+        if look["due"]:
+            self._hold_failing(db, self._rows(db.execute(self._sql("expire_items"), wanted)))
+            db.execute(self._sql("end_backoff"), wanted)
+        self._before_pop(db, wanted, sized=look["sized"])
+        db.execute(self._sql("revive_agent"), wanted)
+        if look["sized"]:
+            popped = self._rows(db.execute(self._sql("pop_fitting"), {**wanted, **asdict(room)}))
+        else:
+            popped = self._rows(db.execute(self._sql("pop_items"), wanted))
+        return sorted(popped, key=lambda row: (row["priority"], row["seq"]))
+
+    def _before_pop(self, db: Any, wanted: Mapping[str, Any], *, sized: bool) -> None:
+        """What a dialect must do so that agents that pop at once respect limits together."""
+
+    def fail_unfit(self, queue: str, rooms: Sequence[Mapping[str, float]], reason: str) -> int:
+        """See `Store.fail_unfit`."""
+        values = {"queue": queue, "rooms": canonical.encode(list(rooms)), "reason": reason, "now": time.time()}
+        with self._session() as db, self._transaction(db):
+            return int(db.execute(self._sql("fail_unfit"), values).rowcount)
+
+    def next_due(self, queues: Sequence[str]) -> float | None:
+        """See `Store.next_due`."""
+        with self._session() as db:
+            due = db.execute(self._sql("next_due"), {"queues": canonical.encode(list(queues))}).fetchone()["due"]
+        return None if due is None else max(0.0, due - time.time())
+
+    def held(self, agent: str) -> list[Lease]:
+        """See `Store.held`."""
+        with self._session() as db:
+            return self._held(db, agent)
+
+    def _held(self, db: Any, agent: str) -> list[Lease]:
+        held = db.execute(self._sql("select_leases", "where_held"), {"agent": agent}).fetchall()
+        return [self._lease(db, row) for row in held]
+
+    def ack(self, started: Iterable[tuple[Lease, Mapping[str, Any], str]]) -> list[bool]:
+        """See `Store.ack`."""
+        return self._each(
+            "ack_items",
+            [
+                rows.key(lease) | {"handle": canonical.encode(handle), "run_dir": folder}
+                for lease, handle, folder in started
+            ],
+            time.time(),
+        )
+
+    def finish(self, ended: Iterable[tuple[Lease, Outcome]]) -> list[bool]:
+        """See `Store.finish`."""
+        now = time.time()
+        return self._each("finish_items", [rows.ending(lease, outcome, now) for lease, outcome in ended], now)
+
+    def _each(self, verb: str, values: Sequence[Mapping[str, Any]], now: float) -> list[bool]:
+        if not values:
+            return []
+        with self._session() as db, self._pipeline(db), self._transaction(db):
+            return self._write(db, verb, values, now)
+
+    def _write(self, db: Any, verb: str, values: Sequence[Mapping[str, Any]], now: float) -> list[bool]:
+        """One statement for all rows; a second one where an item comes twice, so that the first of them counts."""
+        done = [False] * len(values)
+        for places in rows.rounds(values):
+            texts = {"rows": canonical.encode([values[place] for place in places.values()]), "now": now}
+            for found in self._rows(db.execute(self._sql(verb), texts)):
+                done[places[found["id"]]] = True
+        written = [row for row, ours in zip(values, done, strict=True) if ours]
+        self._hold_failing(db, [row for row in written if row.get("state") == RunState.FAILED.value])
+        if any(row.get("again") for row in values):
+            self._notify(db)
+        return done
+
+    def _hold_failing(self, db: Any, unwell: Iterable[Any]) -> None:
+        if sweeps := {row["sweep"] for row in unwell} - {None}:
+            db.execute(self._sql("hold_failing_sweeps"), {"sweeps": canonical.encode(sorted(sweeps))})
+
+    def heartbeat(self, agent: str) -> None:
+        """See `Store.heartbeat`."""
+        with self._session() as db:
+            db.execute(self._sql("beat_agent"), {"agent": agent, "now": time.time()})
+
+    def leases(self, agent: str) -> dict[str, bool]:
+        """See `Store.leases`."""
+        with self._session() as db:
+            found = db.execute(self._sql("select_tokens"), {"agent": agent}).fetchall()
+        return {row["token"]: bool(row["stop_requested"]) for row in found}
+
+    def valid(self, tokens: Collection[str]) -> set[str]:
+        """See `Store.valid`."""
+        if not tokens:
+            return set()
+        with self._session() as db:
+            found = db.execute(
+                self._sql("select_valid_tokens"), {"tokens": canonical.encode(sorted(tokens))}
+            ).fetchall()
+        return {row["token"] for row in found}
+
+    def release(self, agent: str, reason: str, *, beats: int | None = None) -> int:
+        """See `Store.release`."""
+        return self._release(agent, "lost", reason, beats)
+
+    def leave(self, agent: str) -> None:
+        """See `Store.leave`."""
+        self._release(agent, "left", "its agent stopped", None)
+
+    def _release(self, agent: str, state: str, reason: str, beats: int | None) -> int:
+        with self._session() as db, self._transaction(db):
+            which = {"agent": agent, "state": state, "beats": beats, "now": time.time()}
+            if not db.execute(self._sql("end_agent"), which).rowcount and beats is not None:
+                return 0
+            now = time.time()
+            endings = [rows.ending(lease, Lost(reason), now) for lease in self._held(db, agent)]
+            return sum(self._write(db, "finish_items", endings, now))
+
+    def adopt(self, dead: str, agent: str) -> list[Lease]:
+        """See `Store.adopt`."""
+        with self._session() as db, self._transaction(db):
+            if not db.execute(
+                self._sql("end_agent"), {"agent": dead, "state": "lost", "beats": None, "now": time.time()}
+            ).rowcount:
+                return []
+            tokens = {lease.token for lease in self._held(db, dead)}
+            db.execute(self._sql("adopt_items"), {"dead": dead, "agent": agent})
+            return [lease for lease in self._held(db, agent) if lease.token in tokens]
+
+    def register(self, agent: AgentInfo) -> None:
+        """See `Store.register`."""
+        with self._session() as db:
+            texts = {"queues": canonical.encode(agent.queues), "room": canonical.encode(agent.room)}
+            db.execute(self._sql("upsert_agent"), asdict(agent) | texts)
+
+    def _lease(self, db: Any, row: Any) -> Lease:
+        return Lease(rows.item_of(row), row["token"], self._documents.of(db, row))
+
+    def _pipeline(self, db: Any) -> AbstractContextManager[Any]:  # noqa: ARG002 - for the dialects
+        """Where the dialect can: send statements on without waiting for each one's answer, until one is fetched."""
+        return nullcontext()
+
+    def _rows(self, cursor: Any) -> list[Any]:
+        """What a statement gave, also in a pipeline."""
+        found: list[Any] = cursor.fetchall()
+        return found
+
+
+def _wanted(agent: str, queues: Sequence[str], limit: int) -> dict[str, Any]:
+    return {"agent": agent, "queues": canonical.encode(list(dict.fromkeys(queues))), "limit": limit, "now": time.time()}
