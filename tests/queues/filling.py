@@ -24,6 +24,8 @@ def add_finished(store: Any, count: int) -> None:
         columns = [column[0] for column in db.execute("SELECT * FROM items LIMIT 0").description if column[0] != "seq"]
         values = ", ".join(drawn.get(name, f"one.{name}") for name in columns)
         db.execute(f"INSERT INTO items ({', '.join(columns)}) SELECT {values} FROM items AS one, {numbers}")  # noqa: S608
+        if postgres:
+            db.execute(f"INSERT INTO identities SELECT id, seq, sweep, {uuid} FROM items ON CONFLICT DO NOTHING")  # noqa: S608
         db.execute(
             "INSERT INTO events (item, at, before, after, attempt, actor, reason) "
             "SELECT items.seq, one.at, one.before, one.after, one.attempt, one.actor, one.reason "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -17,17 +18,21 @@ from tests.queues.store_contract import agent, spec
 
 DIALECTS = ("sqlite", "postgres")
 VERSIONS = [(dialect, version) for dialect in DIALECTS for version in range(1, len(migrations(dialect)) + 1)]
-OLD_ITEMS = """
+OTHERS = """
 INSERT INTO sweeps (name, metric, goal, created_at) VALUES ('s', 'loss', 'minimize', 1);
 INSERT INTO bases (id, document) VALUES (1, '{"resource":"local-process","overrides":{"args":["a"]}}');
 INSERT INTO shapes (id, base, changed, gone) VALUES (1, 1, '[["overrides","args"]]', '[]');
-INSERT INTO items (id, queue, sweep, state, priority, shape, leaves, point, fingerprint, attempt, max_attempts,
-    added_at, changed_at, started_at, finished_at)
-VALUES ('done0001', 'default', 's', 'finished', 2, 1, '[["b"]]', '["x=1"]', 'f1', 1, 3, 1.5, 4, 2, 4);
-INSERT INTO items (id, queue, sweep, priority, shape, leaves, point, fingerprint, max_attempts, added_at, changed_at)
-VALUES ('waits001', 'default', 's', 0, 1, '[["c"]]', '["x=2"]', 'f2', 3, 1.5, 1.5);
 INSERT INTO counts (sweep, queue, state, number) VALUES ('s', 'default', 'finished', 1), ('s', 'default', 'pending', 1);
 """
+ITEMS = """
+INSERT INTO items (id, queue, sweep, state, priority, shape, leaves, point, attempt, max_attempts, added_at, changed_at,
+    started_at, finished_at)
+VALUES ('done0001', 'default', 's', 'finished', 2, 1, '[["b"]]', '["x=1"]', 1, 3, 1.5, 4, 2, 4),
+    ('waits001', 'default', 's', 'pending', 0, 1, '[["c"]]', '["x=2"]', 0, 3, 1.5, 1.5, NULL, NULL);
+"""
+IDENTITIES = "INSERT INTO identities (id, item, sweep, fingerprint) SELECT id, seq, sweep, 'f' || seq FROM items;"
+WITH_IDENTITIES = {"postgres": 8}
+"""The first version that looks up fingerprints apart from items."""
 
 Place = Callable[[str], str]
 Cli = Callable[..., Result]
@@ -55,6 +60,14 @@ def build(url: str, dialect: str, version: int, more: str = "") -> None:
         schema.run("COMMIT;")
 
 
+def old_items(dialect: str, version: int) -> str:
+    if version >= WITH_IDENTITIES.get(dialect, math.inf):
+        return OTHERS + ITEMS + IDENTITIES
+    inside = ITEMS.replace("(id,", "(fingerprint, id,").replace("('done", "('f1', 'done")
+    inside = inside.replace("('waits", "('f2', 'waits")
+    return OTHERS + inside
+
+
 def newer(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """As if this launcher had one migration more."""
     monkeypatch.setattr(migration, "migrations", lambda dialect: (*migrations(dialect), Script("9999_more.sql", text)))
@@ -68,7 +81,7 @@ def version_of(url: str) -> int:
 @pytest.mark.parametrize(("dialect", "version"), VERSIONS)
 def test_a_store_of_each_version_keeps_its_items_and_goes_on(place: Place, dialect: str, version: int) -> None:
     url = place(dialect)
-    build(url, dialect, version, OLD_ITEMS)
+    build(url, dialect, version, old_items(dialect, version))
     with open_schema(url) as schema:
         done = migration.migrate(schema)
     assert (done.before, done.after, done.scripts) == (

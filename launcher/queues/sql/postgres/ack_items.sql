@@ -4,7 +4,9 @@ WITH begun AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS row (id TEXT, token TEXT, handle TEXT, run_dir TEXT)
         ORDER BY id COLLATE "C"
     ) AS told CROSS JOIN LATERAL (
-        SELECT seq, items.state AS was FROM items WHERE items.id = told.id AND items.token = told.token FOR NO KEY UPDATE
+        SELECT seq, items.state AS was FROM items
+        WHERE seq = (SELECT item FROM identities WHERE identities.id = told.id) AND items.token = told.token
+        FOR NO KEY UPDATE
     ) AS ours
 )
 UPDATE items

@@ -8,4 +8,4 @@ SELECT (
     WHERE other.queue = own.queue AND other.state = 'pending' AND other.hold IS NULL AND other.needs IS NOT NULL
         AND (other.priority, other.seq) < (own.priority, own.seq)
 ) AS number
-FROM items AS own WHERE own.id = %(id)s AND own.state = 'pending'
+FROM items AS own WHERE own.seq = (SELECT item FROM identities WHERE id = %(id)s) AND own.state = 'pending'

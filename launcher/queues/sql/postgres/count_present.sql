@@ -3,6 +3,7 @@
 SELECT state, count(*) AS number FROM (
     SELECT DISTINCT ON (brought.seq) had.state
     FROM staged_items AS brought
-    JOIN items AS had ON had.sweep = %(sweep)s AND had.fingerprint = brought.fingerprint
+    JOIN identities AS known ON known.sweep = %(sweep)s AND known.fingerprint = brought.fingerprint
+    JOIN items AS had ON had.seq = known.item
     ORDER BY brought.seq, had.state = 'failed', had.seq DESC
 ) AS newest GROUP BY state

@@ -8,7 +8,9 @@ WITH ended AS MATERIALIZED (
             exit_code INTEGER, stage TEXT, reason TEXT, result TEXT
         ) ORDER BY id COLLATE "C"
     ) AS told CROSS JOIN LATERAL (
-        SELECT seq, items.state AS was FROM items WHERE items.id = told.id AND items.token = told.token FOR NO KEY UPDATE
+        SELECT seq, items.state AS was FROM items
+        WHERE seq = (SELECT item FROM identities WHERE identities.id = told.id) AND items.token = told.token
+        FOR NO KEY UPDATE
     ) AS ours
 )
 UPDATE items

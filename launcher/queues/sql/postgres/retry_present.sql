@@ -5,6 +5,7 @@ UPDATE items SET state = 'pending', max_attempts = greatest(max_attempts, attemp
 WHERE state = 'failed' AND seq IN (
     SELECT max(had.seq)
     FROM (SELECT DISTINCT fingerprint FROM staged_items) AS brought
-    JOIN items AS had ON had.sweep = %(sweep)s AND had.fingerprint = brought.fingerprint
-    GROUP BY had.fingerprint HAVING bool_and(had.state = 'failed')
+    JOIN identities AS known ON known.sweep = %(sweep)s AND known.fingerprint = brought.fingerprint
+    JOIN items AS had ON had.seq = known.item
+    GROUP BY known.fingerprint HAVING bool_and(had.state = 'failed')
 )

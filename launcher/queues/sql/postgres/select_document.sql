@@ -1,1 +1,1 @@
-SELECT shape, leaves FROM items WHERE id = %(id)s
+SELECT shape, leaves FROM items WHERE seq = (SELECT item FROM identities WHERE id = %(id)s)

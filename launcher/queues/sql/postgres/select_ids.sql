@@ -1,1 +1,1 @@
-SELECT id FROM items WHERE id >= %(prefix)s AND id < %(prefix)s || '~' ORDER BY id LIMIT 5
+SELECT id FROM identities WHERE id >= %(prefix)s AND id < %(prefix)s || '~' ORDER BY id LIMIT 5
