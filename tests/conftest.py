@@ -21,7 +21,7 @@ from tests.services import FAST, Docker, Postgres, Registry, docker_missing, pos
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REQUIRED = set(filter(None, os.environ.get("LAUNCHER_TEST_REQUIRE", "").split(",")))
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; commands would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -56,7 +56,8 @@ class PostgresStore(SqlStore):
         self._closed = threading.Event()
         self._flowing = threading.local()
         self._first()
-        settings = f"-c search_path=launcher -c idle_in_transaction_session_timeout={STALLED_SECONDS}s"
+        # no JIT: it compiles for a third of a second what the planner overrates and runs for a millisecond
+        settings = f"-c search_path=launcher -c jit=off -c idle_in_transaction_session_timeout={STALLED_SECONDS}s"
         options = {"autocommit": True, "row_factory": psycopg.rows.dict_row, "options": settings}
         logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())  # our errors tell what it would warn of
         self._pool = ConnectionPool(

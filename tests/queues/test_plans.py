@@ -157,3 +157,10 @@ class TestPostgres(Plans):
     @pytest.fixture
     def filled_store(self, filled_postgres: Any) -> Any:
         return filled_postgres
+
+    def test_no_statement_is_compiled_first(self, filled_store: Any) -> None:
+        with filled_store._session() as db:
+            db.execute("SET jit_above_cost = 0")
+            [row] = db.execute(f"EXPLAIN (FORMAT JSON) {filled_store._sql('select_blockers')}", VALUES)
+            db.execute("RESET jit_above_cost")
+        assert "JIT" not in row["QUERY PLAN"][0]
