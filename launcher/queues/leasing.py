@@ -14,6 +14,8 @@ from launcher.queues import rows
 from launcher.queues.documents import Documents
 from launcher.slots import ANY_ROOM, Room
 
+Rows = Callable[[], list[Any]]
+
 
 class Leasing:
     """What a store over SQL does for agents; see `launcher.queues.Store` for the verbs."""
@@ -32,7 +34,7 @@ class Leasing:
                 return []
             with self._pipeline(db), self._transaction(db):
                 popped = self._pop(db, look, wanted, room)
-            return [self._lease(db, row) for row in popped]
+            return self._leases(db, popped())
 
     def exchange(
         self, agent: str, ended: Iterable[tuple[Lease, Outcome]], queues: Sequence[str], limit: int,
@@ -47,29 +49,35 @@ class Leasing:
             with self._pipeline(db), self._transaction(db):
                 # first of all, as by who declares an agent lost: its row, then its items
                 db.execute(self._sql("revive_agent"), {"agent": agent})
-                done = self._write(db, "finish_items", endings, wanted["now"])
-                look = self._look(db, wanted) if limit > 0 else None
-                popped = self._pop(db, look, wanted, room) if look else []
-            return done, [self._lease(db, row) for row in popped]
+                written = self._write(db, "finish_items", endings, wanted["now"])
+                looked = self._later(db.execute(self._sql("has_waiting"), wanted))
+                self._settle()
+                done, look = written(), looked()[0]
+                popped = self._pop(db, look, wanted, room) if limit > 0 and _promises(look) else list
+            return done, self._leases(db, popped())
 
     def _look(self, db: Any, wanted: Mapping[str, Any]) -> Any:
         """What waits that `wanted` asks for; None if nothing does, nor is due for a change."""
-        [look] = self._rows(db.execute(self._sql("has_waiting"), wanted))
-        return look if look["waiting"] or look["due"] else None
+        look = db.execute(self._sql("has_waiting"), wanted).fetchone()
+        return look if _promises(look) else None
 
-    def _pop(self, db: Any, look: Any, wanted: Mapping[str, Any], room: Room) -> list[Any]:
+    def _pop(self, db: Any, look: Any, wanted: Mapping[str, Any], room: Room) -> Rows:
         if look["due"]:
-            self._hold_failing(db, self._rows(db.execute(self._sql("expire_items"), wanted)))
+            expired = self._later(db.execute(self._sql("expire_items"), wanted))
             db.execute(self._sql("end_backoff"), wanted)
-        self._before_pop(db, wanted, sized=look["sized"])
+            self._settle()
+            self._hold_failing(db, expired())
+        self._before_pop(db, wanted, sized=look["sized"], limited=look["limited"])
         db.execute(self._sql("revive_agent"), wanted)
         if look["sized"]:
-            popped = self._rows(db.execute(self._sql("pop_fitting"), {**wanted, **asdict(room)}))
-        else:
-            popped = self._rows(db.execute(self._sql("pop_items"), wanted))
-        return sorted(popped, key=lambda row: (row["priority"], row["seq"]))
+            return self._later(db.execute(self._sql("pop_fitting"), {**wanted, **asdict(room)}))
+        return self._later(db.execute(self._sql("pop_items"), wanted))
 
-    def _before_pop(self, db: Any, wanted: Mapping[str, Any], *, sized: bool) -> None:
+    def _leases(self, db: Any, popped: list[Any]) -> list[Lease]:
+        popped.sort(key=lambda row: (row["priority"], row["seq"]))
+        return [self._lease(db, row) for row in popped]
+
+    def _before_pop(self, db: Any, wanted: Mapping[str, Any], *, sized: bool, limited: bool) -> None:
         """What a dialect must do so that agents that pop at once respect limits together."""
 
     def fail_unfit(self, queue: str, rooms: Sequence[Mapping[str, float]], reason: str) -> int:
@@ -113,20 +121,32 @@ class Leasing:
         if not values:
             return []
         with self._session() as db, self._pipeline(db), self._transaction(db):
-            return self._write(db, verb, values, now)
+            written = self._write(db, verb, values, now)
+            self._settle()
+            return written()
 
-    def _write(self, db: Any, verb: str, values: Sequence[Mapping[str, Any]], now: float) -> list[bool]:
-        """One statement for all rows; a second one where an item comes twice, so that the first of them counts."""
-        done = [False] * len(values)
+    def _write(self, db: Any, verb: str, values: Sequence[Mapping[str, Any]], now: float) -> Callable[[], list[bool]]:
+        """One statement for all rows; a second one where an item comes twice, so that the first of them counts. What is
+        returned tells, once that is settled, which rows were ours to write."""
+        asked = []
         for places in rows.rounds(values):
-            texts = {"rows": canonical.encode([values[place] for place in places.values()]), "now": now}
-            for found in self._rows(db.execute(self._sql(verb), texts)):
-                done[places[found["id"]]] = True
-        written = [row for row, ours in zip(values, done, strict=True) if ours]
-        self._hold_failing(db, [row for row in written if row.get("state") == RunState.FAILED.value])
+            given = [values[place] for place in places.values()]
+            said = [{name: value for name, value in row.items() if value is not None} for row in given]
+            texts = {"rows": canonical.encode(said), "now": now}
+            asked.append((places, self._later(db.execute(self._sql(verb), texts))))
         if any(row.get("again") for row in values):
             self._notify(db)
-        return done
+
+        def written() -> list[bool]:
+            done = [False] * len(values)
+            for places, found in asked:
+                for row in found():
+                    done[places[row["id"]]] = True
+            ours = [row for row, is_ours in zip(values, done, strict=True) if is_ours]
+            self._hold_failing(db, [row for row in ours if row.get("state") == RunState.FAILED.value])
+            return done
+
+        return written
 
     def _hold_failing(self, db: Any, unwell: Iterable[Any]) -> None:
         if sweeps := {row["sweep"] for row in unwell} - {None}:
@@ -168,7 +188,7 @@ class Leasing:
                 return 0
             now = time.time()
             endings = [rows.ending(lease, Lost(reason), now) for lease in self._held(db, agent)]
-            return sum(self._write(db, "finish_items", endings, now))
+            return sum(self._write(db, "finish_items", endings, now)())
 
     def adopt(self, dead: str, agent: str) -> list[Lease]:
         """See `Store.adopt`."""
@@ -191,14 +211,21 @@ class Leasing:
         return Lease(rows.item_of(row), row["token"], self._documents.of(db, row))
 
     def _pipeline(self, db: Any) -> AbstractContextManager[Any]:  # noqa: ARG002 - for the dialects
-        """Where the dialect can: send statements on without waiting for each one's answer, until one is fetched."""
+        """Where the dialect can: send statements on without waiting for each one's answer, until they are settled."""
         return nullcontext()
 
-    def _rows(self, cursor: Any) -> list[Any]:
-        """What a statement gave, also in a pipeline."""
-        found: list[Any] = cursor.fetchall()
-        return found
+    def _later(self, cursor: Any) -> Rows:
+        """What a statement gives, for when all that was sent is settled."""
+        found = cursor.fetchall()
+        return lambda: found
+
+    def _settle(self) -> None:
+        """In a pipeline, wait for all that was sent so far."""
 
 
 def _wanted(agent: str, queues: Sequence[str], limit: int) -> dict[str, Any]:
     return {"agent": agent, "queues": canonical.encode(list(dict.fromkeys(queues))), "limit": limit, "now": time.time()}
+
+
+def _promises(look: Any) -> bool:
+    return bool(look["waiting"] or look["due"])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from launcher.errors import StoreError, StoreFullError
+from launcher.queues.leasing import Rows
 from launcher.queues.migration import PostgresSchema, Schema, migrate, plan
 from launcher.queues.sql_store import SqlStore
 from launcher.slots import ANY_ROOM, Room
@@ -144,12 +145,15 @@ class PostgresStore(SqlStore):
             finally:
                 self._flowing.pipeline = None
 
-    def _rows(self, cursor: Any) -> list[Any]:
-        """In a pipeline, end what was sent so far: without that the server would take a process of ours that stands
-        still for one that goes on sending, and never time it out (STALLED_SECONDS)."""
+    def _later(self, cursor: Any) -> Rows:
+        found: Rows = cursor.fetchall
+        return found
+
+    def _settle(self) -> None:
+        """Not by fetching, which ends nothing: the server would take a process of ours that stands still for one that
+        goes on sending, and never time it out (STALLED_SECONDS)."""
         if pipeline := getattr(self._flowing, "pipeline", None):
             pipeline.sync()
-        return super()._rows(cursor)
 
     def _stage(self, db: Any, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:
@@ -185,10 +189,11 @@ class PostgresStore(SqlStore):
             look = db.execute(self._sql("has_waiting"), wanted).fetchone()
         return look["waiting"] and not look["sized"]  # those are taken in turns
 
-    def _before_pop(self, db: Any, wanted: Mapping[str, Any], *, sized: bool) -> None:
+    def _before_pop(self, db: Any, wanted: Mapping[str, Any], *, sized: bool, limited: bool) -> None:
         if sized:
             db.execute(self._sql("lock_limits"))
-        db.execute(self._sql("lock_limited_queues"), wanted)
+        if limited:
+            db.execute(self._sql("lock_limited_queues"), wanted)
 
     def heartbeat(self, agent: str) -> None:
         """See `Store.heartbeat`."""

@@ -87,13 +87,14 @@ class Reached:
 
 @contextmanager
 def held_open(store: PostgresStore) -> Iterator[Reached]:
-    """Let the transactions of a store wait before they commit."""
+    """Let the transactions of a store wait before they commit, with all that they sent settled."""
     reached, transaction = Reached(), store._transaction
 
     @contextmanager
     def slow(db: Any) -> Iterator[None]:
         with transaction(db):
             yield
+            store._settle()
             reached.before.set()
             reached.go_on.wait(30)
 

@@ -1,5 +1,5 @@
--- Whether something may be taken now, whether some of it asks for CPUs, memory, GPUs or limits, and whether waiting items
--- are due for a change.
+-- Whether something may be taken now, whether some of it asks for CPUs, memory, GPUs or limits, whether waiting items are
+-- due for a change, and whether one of the queues has a limit.
 SELECT EXISTS (
     SELECT 1 FROM queues
     WHERE name IN (SELECT jsonb_array_elements_text(%(queues)s::jsonb)) AND NOT paused AND deleted_at IS NULL
@@ -20,4 +20,5 @@ EXISTS (
         AND queue IN (SELECT jsonb_array_elements_text(%(queues)s::jsonb))
 ) AS sized,
 EXISTS (SELECT 1 FROM items WHERE state = 'pending' AND hold = 'backoff' AND not_before <= %(now)s)
-OR EXISTS (SELECT 1 FROM items WHERE state = 'pending' AND expires_at IS NOT NULL AND expires_at <= %(now)s) AS due
+OR EXISTS (SELECT 1 FROM items WHERE state = 'pending' AND expires_at IS NOT NULL AND expires_at <= %(now)s) AS due,
+EXISTS (SELECT 1 FROM queues WHERE max_running IS NOT NULL AND name IN (SELECT jsonb_array_elements_text(%(queues)s::jsonb))) AS limited
