@@ -30,6 +30,7 @@ from launcher.queues.catalog import Catalog
 from launcher.queues.documents import Documents
 from launcher.queues.history import History
 from launcher.queues.jobs import Jobs
+from launcher.queues.records import Records
 from launcher.queues.sql import statement
 from launcher.queues.upkeep import Upkeep
 from launcher.slots import ANY_ROOM, Room
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 PAGE = 1000
 
 
-class SqlStore(Catalog, History, Jobs, Upkeep):
+class SqlStore(Catalog, History, Jobs, Records, Upkeep):
     """A store over a connection of its dialect; see `launcher.queues.Store` for its verbs.
 
     `_session` gives this thread a connection that commits each statement; `_writing` one inside a transaction.
