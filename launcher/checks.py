@@ -62,8 +62,8 @@ def _process_problems(document: Mapping[str, Any], image: str | None) -> Iterato
 
 
 def resource_problems(document: Mapping[str, Any], queue: QueueInfo) -> Iterator[Problem]:
-    """What is wrong with the resource of a spec for this queue, and with its arguments for it. Resources of W&B's agents
-    alone are for queues that are made for these."""
+    """What is wrong with the resource of a spec for this queue, and with its arguments for it. Resources of
+    W&B's agents alone are for queues that are made for these."""
     resource = document.get("resource")
     if not isinstance(resource, str):
         return

@@ -44,8 +44,8 @@ def serve(host: str, port: int, entity: str | None, folder: Path | None, store: 
     with opened(store) as target, _listening(host, port) as listener:
         if not users(target) and not _local(listener):
             raise UsageError(
-                f"--host {host} can be reached from other machines, and no user has a key: everybody could run commands "
-                "on your agents' machines. Add one: launcher user add NAME; or serve 127.0.0.1"
+                f"--host {host} can be reached from other machines, and no user has a key: everybody could run "
+                "commands on your agents' machines. Add one: launcher user add NAME; or serve 127.0.0.1"
             )
         app = create_app(target, folder or data_folder(target.url) / "server", entity=entity)
         _run(app, listener)

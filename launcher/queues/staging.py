@@ -126,6 +126,8 @@ def _settle_ids(sql: Statements, db: Any, url: str) -> None:
     while taken := db.execute(sql("select_taken_ids")).fetchall():
         given = sorted({row["id"] for row in taken if row["given"]})
         if given:
-            raise ConflictError(f"run_id {', '.join(map(repr, given))} is taken in {url}; choose another, or leave it out")
+            raise ConflictError(
+                f"run_id {', '.join(map(repr, given))} is taken in {url}; choose another, or leave it out"
+            )
         for row in taken:
             db.execute(sql("rename_staged"), {"id": next(new_ids()), "seq": row["seq"]})

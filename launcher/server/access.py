@@ -15,7 +15,7 @@ from launcher.errors import AccessError, ConflictError, NotFoundError, UsageErro
 from launcher.queues import Store
 
 ROLES = ("viewer", "member", "admin")
-"""viewer: reads. member: adds items, runs them, makes jobs. admin: changes and deletes queues and others' items, too."""
+"""viewer: reads. member: adds items, runs them, makes jobs and queues. admin: changes and deletes queues, too."""
 
 KEY = re.compile(r"(?:[A-Za-z0-9_]{1,64}-)?[A-Za-z0-9_-]{40,128}")
 KEY_LENGTH = 40

@@ -1,5 +1,5 @@
-"""W&B's launch agents, as agents of our store. They ask every ten seconds whether to go on; their leases last while they
-do, and while their runs are heard of."""
+"""W&B's launch agents, as agents of our store. They ask every ten seconds whether to go on; their leases last while
+they do, and while their runs are heard of."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BEAT_SECONDS = 5.0
 
 
 def agent_of(ask: Ask, entity: str, given: str | None) -> str:
-    """The ID of the agent that pops; a nameless one of the user's for clients that name none. It is heard of by this."""
+    """The ID of the agent that pops, which is heard of by this; a nameless one of the user's where none is given."""
     if given is None:
         return register(ask.desk, f"unnamed-{entity}-{ask.user.name}", entity, (), {"hostname": ask.user.name})
     record = ask.desk.store.record(KIND, given)
@@ -72,10 +72,10 @@ def _own(ask: Ask, name: str, role: str) -> Mapping[str, Any]:
     return record.value
 
 
-# -- resolvers ----------------------------------------------------------------------------------------------------------
+# -- resolvers --------------------------------------------------------------------------------------------------------
 
 
-def create_launch_agent(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def create_launch_agent(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """An agent begins, for queues of one entity."""
     ask: Ask = info.context
     entity = ask.entity(input["entityName"], "member")
@@ -91,7 +91,7 @@ def create_launch_agent(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str
     return {"launchAgentId": register(ask.desk, name, entity, tuple(queue.name for queue in queues), more)}
 
 
-def launch_agent(_: Any, info: Any, id: str) -> dict[str, Any]:  # noqa: A002
+def launch_agent(_: Any, info: Any, id: str) -> dict[str, Any]:
     """Query.launchAgent: what an agent asks about itself before each round, which counts as a sign of life."""
     ask: Ask = info.context
     _own(ask, id, "member")
@@ -107,7 +107,7 @@ def launch_agent(_: Any, info: Any, id: str) -> dict[str, Any]:  # noqa: A002
     }
 
 
-def update_launch_agent(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def update_launch_agent(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """An agent's status. One that was KILLED holds nothing any more that it has not begun."""
     ask: Ask = info.context
     name, status = input["launchAgentId"], input.get("agentStatus") or "POLLING"

@@ -1,5 +1,5 @@
-"""The HTTP application: W&B's GraphQL address, file streams, uploads and downloads. Each part is a group of routes, made
-for one desk; other pages of the same server are further groups."""
+"""The HTTP application: W&B's GraphQL address, file streams, uploads and downloads. Each part is a group of routes,
+made for one desk; other pages of the same server are further groups."""
 
 from __future__ import annotations
 

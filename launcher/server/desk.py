@@ -1,5 +1,5 @@
-"""What resolvers work with: the store, its users and files, and, for one request, whose it is. Parents of GraphQL fields
-are plain dicts with the schema's names, made by the modules beside this one."""
+"""What resolvers work with: the store, its users and files, and, for one request, whose it is. Parents of GraphQL
+fields are plain dicts with the schema's names, made by the modules beside this one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ class Desk:
     writing: threading.Lock = field(default_factory=threading.Lock)
     """Held while a queue is changed: SQLite lets one writer in at a time, and who waits for it there sleeps."""
 
-    def change(self, kind: str, key: str, change: Callable[[Mapping[str, Any] | None], Mapping[str, Any] | None]) -> Any:
+    def change(
+        self, kind: str, key: str, change: Callable[[Mapping[str, Any] | None], Mapping[str, Any] | None]
+    ) -> Any:
         """Change a record, or add it, by a function of its value (None: not there) that gives the new one (None: leave
         it), and may be called again when somebody else changes it meanwhile. Returns the new value."""
         for _ in range(TRIES):
@@ -75,7 +77,7 @@ def checked(name: str, what: str, longest: int = 128) -> str:
     """A name that is part of records' keys and of paths. UsageError for others."""
     if len(name) > longest or not _plain(name):
         raise UsageError(
-            f"{what} {name[:80]!r} is no name; expected letters, digits, '.', '_', '-' and ' ', at most {longest} of them"
+            f"{what} {name[:80]!r} is no name; expected letters, digits, '.', '_', '-', ' ', at most {longest} of them"
         )
     return name
 

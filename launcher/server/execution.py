@@ -1,5 +1,5 @@
 """GraphQL requests against schema.graphql: parsed and checked once a document, within limits that no client of W&B's
-comes near, and answered by resolvers. Errors become W&B's status codes; a defect is logged, and told without details."""
+comes near, and answered by resolvers. Errors become W&B's status codes; a defect is logged, not shown."""
 
 from __future__ import annotations
 
@@ -94,29 +94,41 @@ class Engine:
 
     def answer(self, asked: Any, context: Any) -> Answer:
         """The answer to what a client asked for, the JSON of its request; resolvers get the context in their info."""
-        if not isinstance(asked, dict) or not isinstance(asked.get("query"), str):
-            return refusal(400, "expected an object with the text of a document as its query")
-        variables, name = asked.get("variables") or {}, asked.get("operationName") or None
-        if not isinstance(variables, dict) or not isinstance(name, str | None):
-            return refusal(400, "expected an object as variables and a text as operationName")
         try:
-            document, errors = self._checked(asked["query"])
+            document, variables, name = self._understood(asked)
         except GraphQLError as error:
             return refusal(400, error.message)
-        except RecursionError:
-            return refusal(400, f"the document is nested too deeply; at most {DEEPEST} fields within each other")
-        if errors:
-            return Answer(400, {"errors": [_told(error) for error in errors[:MOST_ERRORS]], "data": None})
+        except ExceptionGroup as errors:
+            told = [_told(error) for error in errors.exceptions if isinstance(error, GraphQLError)]
+            log.info("refused: %s in %s", told, asked["query"][:1000])
+            return Answer(400, {"errors": told[:MOST_ERRORS], "data": None})
         result = execute_sync(
             self.schema, document, variable_values=variables, operation_name=name, context_value=context
         )
         body: dict[str, Any] = {"data": result.data}
         if result.errors:
             body["errors"] = [_told(error) for error in result.errors]
+            log.info("refused: %s", body["errors"])
         answered = result.data is not None and any(value is not None for value in result.data.values())
         if answered or not result.errors:
             return Answer(200, body)
         return Answer(status_of(_cause(result.errors[0])), body)
+
+    def _understood(self, asked: Any) -> tuple[DocumentNode, dict[str, Any], str | None]:
+        """The document, its variables and the operation that is meant. GraphQLError, or a group of them, for a request
+        that is none."""
+        if not isinstance(asked, dict) or not isinstance(asked.get("query"), str):
+            raise GraphQLError("expected an object with the text of a document as its query")
+        variables, name = asked.get("variables") or {}, asked.get("operationName") or None
+        if not isinstance(variables, dict) or not isinstance(name, str | None):
+            raise GraphQLError("expected an object as variables and a text as operationName")
+        try:
+            document, errors = self._checked(asked["query"])
+        except RecursionError as error:
+            raise GraphQLError(f"the document has more than {DEEPEST} fields within each other") from error
+        if errors:
+            raise ExceptionGroup("the document is wrong", errors)
+        return document, {key: without_nulls(value) for key, value in variables.items()}, name
 
     def _check(self, text: str) -> tuple[DocumentNode, list[GraphQLError]]:
         if len(text) > LONGEST:
@@ -126,6 +138,19 @@ class Engine:
         if too_much:
             raise GraphQLError(too_much)
         return document, validate(self.schema, document, max_errors=MOST_ERRORS)
+
+
+def without_nulls(value: Any) -> Any:
+    """A variable without the fields of objects that are null: newer clients send some that this schema has not.
+
+    >>> without_nulls({"name": "a", "new": None})
+    {'name': 'a'}
+    """
+    if isinstance(value, dict):
+        return {key: without_nulls(entry) for key, entry in value.items() if entry is not None}
+    if isinstance(value, list):
+        return [without_nulls(entry) for entry in value]
+    return value
 
 
 def bound(text: str, resolvers: Resolvers) -> GraphQLSchema:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from launcher.errors import NotFoundError
-from launcher.server import agents, artifacts, items, queues, runs
+from launcher.server import agents, artifacts, items, queues, run_fields, runs, uploads
 from launcher.server.access import User
 from launcher.server.desk import Ask, page, project_name, project_number, storage_id
 from launcher.server.execution import Resolvers
@@ -18,6 +18,13 @@ FEATURES = ("LAUNCHER_ITEM_ID_IS_RUN_ID",)
 
 def _viewer(_: Any, info: Any) -> dict[str, Any]:
     return _user(info.context.user)
+
+
+def _server_info(*_: Any) -> dict[str, Any]:
+    """What old clients look up there, they take for granted."""
+    features = [{"name": name, "isEnabled": True} for name in FEATURES]
+    latest = {"outOfDate": False, "latestVersionString": "", "versionOnThisInstanceString": ""}
+    return {"features": features, "cliVersionInfo": {}, "latestLocalVersionInfo": latest}
 
 
 def _user(user: User) -> dict[str, Any]:
@@ -49,13 +56,17 @@ def _entity(_: Any, info: Any, name: str) -> dict[str, Any]:
     return _entity_node(ask.entity(name), ask.user)
 
 
-def _project(_: Any, info: Any, name: str | None = None, entityName: str | None = None) -> dict[str, Any]:  # noqa: N803 - GraphQL's
+def _project(_: Any, info: Any, name: str | None = None, entityName: str | None = None) -> dict[str, Any]:
     ask: Ask = info.context
     return {"entity_name": ask.entity(entityName), "project_name": project_name(name)}
 
 
 def _models(
-    _: Any, info: Any, entityName: str | None = None, first: int | None = None, after: str | None = None  # noqa: N803 - GraphQL's
+    _: Any,
+    info: Any,
+    entityName: str | None = None,
+    first: int | None = None,
+    after: str | None = None,
 ) -> dict[str, Any]:
     ask: Ask = info.context
     entity = ask.entity(entityName)
@@ -93,7 +104,7 @@ def _queues(parent: Mapping[str, Any], info: Any) -> list[dict[str, Any]]:
     return [queues.queue_node(ask, queue) for queue in queues.queues_of(ask.desk, parent["entity_name"])]
 
 
-def _upsert_model(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def _upsert_model(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     ask: Ask = info.context
     entity = ask.entity(input.get("entityName"), "member")
     node = {"entity_name": entity, "project_name": project_name(input.get("name"))}
@@ -120,9 +131,14 @@ def _collection(parent: Mapping[str, Any], info: Any, name: str) -> dict[str, An
     return artifacts.collection_node(ask, entity, project, name, of_type) if kind in (None, of_type) else None
 
 
-def _artifact_type(parent: Mapping[str, Any], info: Any, name: str) -> dict[str, Any]:  # noqa: ARG001 - GraphQL's
+def _artifact_type(parent: Mapping[str, Any], info: Any, name: str) -> dict[str, Any]:
     own = {"entity_name": parent["entity_name"], "project_name": parent["project_name"]}
     return {"id": storage_id("ArtifactType", *own.values(), name), "name": name, **own}
+
+
+def _create_artifact_type(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
+    info.context.entity(input["entityName"], "member")
+    return {"artifactType": {"id": input["name"], "name": input["name"]}}
 
 
 def _artifact_types(parent: Mapping[str, Any], info: Any, after: str | None = None) -> dict[str, Any]:
@@ -184,7 +200,7 @@ def resolvers(pusher: Pusher) -> Resolvers:
             "launchAgent": agents.launch_agent,
             "artifact": artifacts.by_id,
             "clientIDMapping": artifacts.client_id_mapping,
-            "serverInfo": lambda *_: {"features": [{"name": name, "isEnabled": True} for name in FEATURES]},
+            "serverInfo": _server_info,
         },
         "Mutation": {
             "upsertModel": _upsert_model,
@@ -208,26 +224,27 @@ def resolvers(pusher: Pusher) -> Resolvers:
             "createRunFiles": runs.create_run_files,
             "markRunFilesUploaded": runs.acknowledged,
             "notifyScriptableRunAlert": runs.acknowledged,
-            "createArtifactType": lambda _, info, input: {"artifactType": {"id": input["name"], "name": input["name"]}},  # noqa: A006, ARG005
-            "createArtifact": artifacts.create_artifact,
-            "createArtifactManifest": artifacts.create_manifest,
-            "updateArtifactManifest": artifacts.update_manifest,
-            "createArtifactFiles": artifacts.create_files,
-            "commitArtifact": artifacts.commit,
-            "updateArtifact": artifacts.update,
-            "useArtifact": artifacts.use,
+            "createArtifactType": _create_artifact_type,
+            "createArtifact": uploads.create_artifact,
+            "createArtifactManifest": uploads.create_manifest,
+            "updateArtifactManifest": uploads.update_manifest,
+            "createArtifactFiles": uploads.create_files,
+            "commitArtifact": uploads.commit,
+            "updateArtifact": uploads.update,
+            "useArtifact": uploads.use,
         },
         "Entity": {"defaultResourceConfig": queues.default_resource_config},
         "Project": PROJECT,
         "RunQueue": {"runQueueItem": items.run_queue_item, "runQueueItems": items.run_queue_items},
         "Run": {
-            "history": runs.history,
-            "events": runs.events,
-            "sampledHistory": runs.sampled_history,
-            "historyTail": runs.tail(runs.HISTORY),
-            "eventsTail": runs.tail(runs.EVENTS),
-            "files": runs.run_files,
-            "fileCount": lambda run, info: runs.run_files(run, info)["totalCount"],
+            "history": run_fields.history,
+            "events": run_fields.events,
+            "sampledHistory": run_fields.sampled_history,
+            "historyTail": run_fields.tail(runs.HISTORY),
+            "eventsTail": run_fields.tail(runs.EVENTS),
+            "files": run_fields.run_files,
+            "logLines": run_fields.log_lines,
+            "fileCount": lambda run, info: run_fields.run_files(run, info)["totalCount"],
         },
         "Artifact": {"files": artifacts.files, "filesByManifestEntries": artifacts.files_by_entries},
         "ArtifactType": {

@@ -1,5 +1,5 @@
-"""Items as W&B's clients and agents see them: pushed, shown, deleted, popped, acknowledged, failed, warned about. An item
-is PENDING, LEASED (popped), CLAIMED (acknowledged; what became of the run says the run) or FAILED."""
+"""Items as W&B's clients and agents see them: pushed, shown, deleted, popped, acknowledged, failed, warned about. One
+is PENDING, LEASED (popped), CLAIMED (acknowledged; the run says what became of it) or FAILED."""
 
 from __future__ import annotations
 
@@ -38,11 +38,6 @@ OURS = (*POLICIES, "provenance", "secrets", "hydra", "_traceparent")
 PAGE = 100
 
 
-
-
-
-
-
 def spec_for_agents(document: Mapping[str, Any], item: Item) -> dict[str, Any]:
     """An item's spec as W&B's agent takes it: it looks a job's code up by itself, and refuses what names both."""
     spec = {name: value for name, value in document.items() if name not in OURS}
@@ -73,10 +68,10 @@ def item_node(desk: Desk, item: Item) -> dict[str, Any]:
     }
 
 
-# -- resolvers ----------------------------------------------------------------------------------------------------------
+# -- resolvers --------------------------------------------------------------------------------------------------------
 
 
-def run_queue_item(parent: Mapping[str, Any], info: Any, id: str) -> dict[str, Any] | None:  # noqa: A002
+def run_queue_item(parent: Mapping[str, Any], info: Any, id: str) -> dict[str, Any] | None:
     """RunQueue.runQueueItem."""
     item = item_of(info.context.desk, id, parent["queue"].name)
     return item_node(info.context.desk, item) if item else None
@@ -102,7 +97,7 @@ def run_queue_items(
 def push_by_name(pusher: Pusher) -> Any:
     """The resolver of pushToRunQueueByName, which adds through `pusher`."""
 
-    def push(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+    def push(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
         ask: Ask = info.context
         if "pushes" not in ask.memory:
             ask.memory["pushes"] = _all_pushes(ask, info, pusher)
@@ -157,7 +152,7 @@ def _push_to(ask: Ask, target: QueueInfo, given: Mapping[str, Any], pusher: Push
 def push_by_id(pusher: Pusher) -> Any:
     """The resolver of pushToRunQueue, which W&B's client falls back to."""
 
-    def push(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+    def push(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
         ask: Ask = info.context
         item_id, _ = _push_to(ask, queue_by_id(ask, input["queueID"], "member"), input, pusher)
         waited = item_id if isinstance(item_id, str) else item_id.result()
@@ -166,7 +161,7 @@ def push_by_id(pusher: Pusher) -> Any:
     return push
 
 
-def pop(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa: A002
+def pop(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any] | None:
     """The next item of a queue, leased to an agent for about a minute; None when nothing waits."""
     ask: Ask = info.context
     entity = ask.entity(input["entityName"], "member")
@@ -183,7 +178,7 @@ def pop(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any] | None:  
     return {"runQueueItemId": lease.item.id, "runSpec": spec, "clientMutationId": input.get("clientMutationId")}
 
 
-def ack(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def ack(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """An agent begins with the run of an item; not for the second time, and not when its lease is over."""
     ask: Ask = info.context
     desk = ask.desk
@@ -199,7 +194,7 @@ def ack(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa:
     return {"success": ours, "clientMutationId": input.get("clientMutationId")}
 
 
-def fail(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def fail(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """An agent gives up on an item: its stage, its reason, and files that say more."""
     ask: Ask = info.context
     item = found_item(ask, input["runQueueItemId"], "member")
@@ -210,7 +205,7 @@ def fail(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa
     return {"success": finish(ask.desk, item, failed), "clientMutationId": input.get("clientMutationId")}
 
 
-def warn(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def warn(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """An agent tells of something that is wrong, while it goes on."""
     ask: Ask = info.context
     item = found_item(ask, input["runQueueItemId"], "member")
@@ -224,7 +219,7 @@ def warn(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa
     return {"success": True, "clientMutationId": input.get("clientMutationId")}
 
 
-def delete(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def delete(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """Forget an item that waits or has ended; ConflictError while an agent has it."""
     ask: Ask = info.context
     target = queue_by_id(ask, input["queueID"], "member")

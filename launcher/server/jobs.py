@@ -44,14 +44,16 @@ def as_job(name: str, told: Mapping[str, Any], *, author: str, digest: str, meta
         raise UsageError(f"{JOB_FILE} names no source")
     entry_point = tuple(map(str, source.get("entrypoint") or ()))
     inputs = metadata.get("input_schemas", {}).get("@wandb.config", {}) if isinstance(metadata, Mapping) else {}
-    more = {"author": author, "inputs": inputs if isinstance(inputs, dict) else {}}
+    inputs = inputs if isinstance(inputs, dict) else {}
     mark = {"artifact": digest}  # the same file is the same version
     if kind == "image" and isinstance(source.get("image"), str):
-        return JobVersion(name, "image", {"docker": {"docker_image": source["image"]}, **mark}, entry_point, **more)
+        return JobVersion(
+            name, "image", {"docker": {"docker_image": source["image"]}, **mark}, entry_point, inputs, author
+        )
     git = source.get("git")
     if kind == "repo" and isinstance(git, dict) and COMMIT.fullmatch(str(git.get("commit"))):
         code = Source(repo=str(git.get("remote")), commit=str(git["commit"]))
-        return JobVersion(name, "git", {**code.fields(), **mark}, entry_point, **more)
+        return JobVersion(name, "git", {**code.fields(), **mark}, entry_point, inputs, author)
     if kind == "artifact" and isinstance(source.get("artifact"), str):
-        return JobVersion(name, "code", mark, entry_point, **more)
+        return JobVersion(name, "code", mark, entry_point, inputs, author)
     raise UsageError(f"{JOB_FILE} is of source type {kind!r}; expected image, repo (with a whole commit) or artifact")

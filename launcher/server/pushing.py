@@ -123,7 +123,7 @@ class Pusher:
                 together.append(more)
             try:
                 self._add(together)
-            except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for it
+            except Exception as error:
                 for each in together:
                     if not each.done.done():
                         each.done.set_exception(error)
@@ -167,8 +167,8 @@ class Pusher:
 
 
 def resumed(ask: Ask, target: QueueInfo, text: str) -> Item | None:
-    """The item that a push only puts back: W&B's agent adds a preempted run again, by the same run ID and with a count of
-    its resumes. It keeps its priority and its story then."""
+    """The item that a push only puts back: W&B's agent adds a preempted run again, by the same run ID and with a count
+    of its resumes. It keeps its priority and its story then."""
     given = parsed(text, "runSpec") or {}
     run_id = given.get("run_id")
     if not given.get("_resume_count") or not isinstance(run_id, str):

@@ -68,10 +68,10 @@ def queue_node(ask: Ask, queue: QueueInfo) -> dict[str, Any]:
     }
 
 
-# -- resolvers ----------------------------------------------------------------------------------------------------------
+# -- resolvers --------------------------------------------------------------------------------------------------------
 
 
-def default_resource_config(entity: Mapping[str, Any], info: Any, id: str) -> dict[str, Any] | None:  # noqa: A002
+def default_resource_config(entity: Mapping[str, Any], info: Any, id: str) -> dict[str, Any] | None:
     """Entity.defaultResourceConfig: of a queue, or one that no queue has yet."""
     ask: Ask = info.context
     try:
@@ -101,7 +101,7 @@ def default_resource_config(entity: Mapping[str, Any], info: Any, id: str) -> di
     }
 
 
-def create_default_resource_config(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def create_default_resource_config(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """Keeps a config until a queue takes it."""
     ask: Ask = info.context
     entity = ask.entity(input["entityName"])
@@ -118,7 +118,7 @@ def create_default_resource_config(_: Any, info: Any, input: Mapping[str, Any]) 
     return {"defaultResourceConfigID": key, "success": True}
 
 
-def create_run_queue(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def create_run_queue(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """A queue with the config that was made for it; of the default resource without one."""
     ask: Ask = info.context
     desk, name = ask.desk, input["queueName"]
@@ -135,7 +135,7 @@ def create_run_queue(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, A
     return {"success": True, "queueID": storage_id("RunQueue", made.name)}
 
 
-def upsert_run_queue(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def upsert_run_queue(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """Makes a queue what is given; what is wrong with that is told in the payload, where the client looks for it."""
     ask: Ask = info.context
     desk, name = ask.desk, input["queueName"]
@@ -157,7 +157,7 @@ def upsert_run_queue(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, A
     return {"success": True, "configSchemaValidationErrors": [], "clientMutationId": input.get("clientMutationId")}
 
 
-def delete_run_queues(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def delete_run_queues(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """Deletes queues in which nothing waits or runs."""
     ask: Ask = info.context
     for queue in [queue_by_id(ask, given, "admin") for given in input["queueIDs"]]:

@@ -3,20 +3,28 @@ upload in files. An item's run exists from the moment when an agent begins with 
 
 from __future__ import annotations
 
-import math
 import secrets
 import string
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any
 
 from launcher import canonical
 from launcher.errors import NotFoundError, UsageError
 from launcher.item import TERMINAL, Cancelled, Failed, Finished, Item, ItemFilter, Outcome, RunState
-from launcher.server.desk import Ask, Desk, checked, moment, page, parsed, parts_of, project_name, project_number, storage_id
+from launcher.server.desk import (
+    Ask,
+    Desk,
+    checked,
+    moment,
+    parsed,
+    parts_of,
+    project_name,
+    project_number,
+    storage_id,
+)
 from launcher.server.leases import finish, item_entity, item_of
-from launcher.server.storage import file_node, lines_of
+from launcher.server.storage import file_node
 
 KIND = "run"
 CRASHED_SECONDS = 300.0
@@ -40,8 +48,6 @@ FIELDS = {
 """The arguments of upsertBucket that a run's record keeps as they are."""
 
 HISTORY, EVENTS, LOG = "wandb-history.jsonl", "wandb-events.jsonl", "output.log"
-MOST_LINES = 10_000
-"""Lines of a history that one answer holds."""
 
 
 def key_of(entity: str, project: str, name: str) -> str:
@@ -78,7 +84,7 @@ def found_run(ask: Ask, entity: str, project: str, name: str) -> dict[str, Any] 
     value = dict(record.value) if record else None
     item = item_of(ask.desk, str(value.get("item") or name) if value else name)
     if value is None:
-        if item is None or item.handle is None and item.state not in TERMINAL:
+        if item is None or (item.handle is None and item.state not in TERMINAL):
             return None
         document = ask.desk.store.document(item.id)
         named = (document.get("entity") or item_entity(ask.desk, item), document.get("project") or "uncategorized")
@@ -176,93 +182,10 @@ def node(ask: Ask, value: Mapping[str, Any], item: Item | None) -> dict[str, Any
     return found | {"wandbConfig": lambda _, keys=None: found["config"]}  # noqa: ARG005 - all of it holds these, too
 
 
-# -- resolvers of a run -------------------------------------------------------------------------------------------------
+# -- resolvers of mutations -------------------------------------------------------------------------------------------
 
 
-def _lines(run: Mapping[str, Any], info: Any, name: str) -> list[str]:
-    storage = info.context.desk.storage
-    return [line.decode(errors="replace") for line in lines_of(storage.path(storage.run_file(*run["where"], name)))]
-
-
-def history(
-    run: Mapping[str, Any], info: Any, samples: int | None = None, minStep: int = 0, maxStep: int | None = None  # noqa: N803 - GraphQL's
-) -> list[str]:
-    """Run.history: the rows of these steps (the last one not among them) as JSON texts, `samples` at most, evenly
-    chosen."""
-    lines = _lines(run, info, HISTORY)
-    if minStep or maxStep is not None:
-        end = math.inf if maxStep is None else maxStep
-        lines = [line for line in lines if (row := _row(line)) and minStep <= _step(row) < end]
-    return _thinned(lines, samples)
-
-
-def _step(row: Mapping[str, Any]) -> float:
-    step = row.get("_step", 0)
-    return step if isinstance(step, int | float) else 0
-
-
-def events(run: Mapping[str, Any], info: Any, samples: int | None = None) -> list[str]:
-    """Run.events: what the client measured of the machine."""
-    return _thinned(_lines(run, info, EVENTS), samples)
-
-
-def sampled_history(run: Mapping[str, Any], info: Any, specs: list[str]) -> list[list[Any]]:
-    """Run.sampledHistory: for each spec, the rows that have all its keys, cut down to these."""
-    found = []
-    rows = [row for row in map(_row, _lines(run, info, HISTORY)) if row is not None]
-    for text in specs:
-        spec = parsed(text, "specs") or {}
-        keys = spec.get("keys") or ()
-        chosen = [{key: row[key] for key in keys} if keys else row for row in rows if all(key in row for key in keys)]
-        found.append(_thinned(chosen, spec.get("samples") if isinstance(spec.get("samples"), int) else None))
-    return found
-
-
-def _row(line: str) -> Mapping[str, Any] | None:
-    with suppress(ValueError, RecursionError):
-        value = canonical.decode(line)
-        return canonical.finite(value) if isinstance(value, dict) else None
-    return None
-
-
-def _thinned(rows: list[Any], samples: int | None) -> list[Any]:
-    most = min(MOST_LINES if samples is None else max(samples, 1), MOST_LINES)
-    if len(rows) <= most:
-        return rows
-    return [rows[place * len(rows) // most] for place in range(most)]
-
-
-def tail(name: str) -> Any:
-    """The resolver of the last line of a streamed file, as a JSON list of JSON texts."""
-    return lambda run, info: canonical.encode(_lines(run, info, name)[-1:])
-
-
-def run_files(
-    run: Mapping[str, Any], info: Any, names: list[str] | None = None, pattern: str | None = None,
-    after: str | None = None, first: int | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """Run.files: those that it uploaded, or these names, there or not: their addresses serve to upload them, too."""
-    from fnmatch import fnmatch
-
-    ask: Ask = info.context
-    storage = ask.desk.storage
-    if not names:
-        names = sorted(_uploaded(storage.path(storage.run_file(*run["where"], LOG)).parent))
-    chosen = [name for name in names if name and (pattern is None or fnmatch(name, pattern))]
-    nodes = [file_node(storage, ask.base, name, storage.run_file(*run["where"], name)) for name in chosen]
-    return page(nodes, after, first, lambda file: str(file["name"])) | {"uploadHeaders": []}
-
-
-def _uploaded(folder: Any) -> Iterator[str]:
-    for path in folder.rglob("*") if folder.is_dir() else ():
-        if path.is_file() and not path.name.endswith(".partial"):
-            yield path.relative_to(folder).as_posix()
-
-
-# -- resolvers of mutations ---------------------------------------------------------------------------------------------
-
-
-def upsert_bucket(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def upsert_bucket(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """A run begins, or changes: by its ID, or by entity, project and name. Fields that are not given stay."""
     ask: Ask = info.context
     if input.get("id"):
@@ -291,7 +214,8 @@ def upsert_bucket(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]
     value = ask.desk.change(KIND, key, change)
     item = item_of(ask.desk, str(value["item"])) if value.get("item") else None
     return {
-        "bucket": node(ask, value, item), "inserted": inserted, "clientMutationId": input.get("clientMutationId"),
+        "bucket": node(ask, value, item), "inserted": inserted, "serverSettings": {"serverMessages": []},
+        "clientMutationId": input.get("clientMutationId"),
     }  # fmt: skip
 
 
@@ -311,13 +235,13 @@ def _own(ask: Ask, run_id: str) -> str:
     return key_of(entity, project, name)
 
 
-def delete_run(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def delete_run(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """Forget a run; its files stay until their folder is removed, its item stays."""
     deleted = info.context.desk.store.drop_record(KIND, _own(info.context, input["id"]))
     return {"success": deleted, "clientMutationId": input.get("clientMutationId")}
 
 
-def update_run_state(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def update_run_state(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """Say in which state a run is, for runs that cannot say so themselves."""
     ask: Ask = info.context
     state = input["state"].lower()
@@ -334,7 +258,7 @@ def update_run_state(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, A
     return {"success": True, "clientMutationId": input.get("clientMutationId")}
 
 
-def stop_run(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def stop_run(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """Ask a run to stop: its client notices, or its agent."""
     ask: Ask = info.context
     key = _own(ask, input["id"])
@@ -348,7 +272,7 @@ def stop_run(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # 
     return {"success": True, "clientMutationId": input.get("clientMutationId")}
 
 
-def create_run_files(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def create_run_files(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """Addresses to upload a run's files to."""
     ask: Ask = info.context
     entity = ask.entity(input["entityName"], "member")
@@ -360,7 +284,7 @@ def create_run_files(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, A
     return {"runID": storage_id("Run", entity, project, name), "uploadHeaders": [], "files": files}
 
 
-def acknowledged(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:  # noqa: A002
+def acknowledged(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """What a client tells and nobody here needs: files that were uploaded are seen, alerts have no reader."""
     info.context.entity(input["entityName"], "member")
     return {"success": True, "clientMutationId": input.get("clientMutationId")}
