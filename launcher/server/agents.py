@@ -119,6 +119,8 @@ def update_launch_agent(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str
         for lease in ask.desk.store.held(name):
             if lease.item.state is RunState.LEASED:
                 finish(ask.desk, lease.item, Preempted("its agent stopped"))
+        if not ask.desk.store.held(name):  # while its runs go on, it is kept in sight with them
+            ask.desk.store.leave(name)
     return {"success": True, "clientMutationId": input.get("clientMutationId")}
 
 
