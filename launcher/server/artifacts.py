@@ -120,11 +120,17 @@ def node(ask: Ask, value: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "createdAt": moment(value["created_at"]),
         "updatedAt": moment(value["created_at"]),
         "artifactSequence": collection,
-        "artifactType": {"id": value["type"], "name": value["type"]},
+        "artifactType": type_node(value["entity"], value["project"], value["type"]),
         "aliases": lambda _: _aliases(ask, value, collection),
         "currentManifest": lambda _: manifest_node(ask, value["id"]),
         "value": value,
     }
+
+
+def type_node(entity: str, project: str, name: str) -> dict[str, Any]:
+    """A GraphQL ArtifactType."""
+    own = {"entity_name": entity, "project_name": project}
+    return {"id": storage_id("ArtifactType", entity, project, name), "name": name, **own}
 
 
 def _aliases(ask: Ask, value: Mapping[str, Any], collection: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -132,13 +132,12 @@ def _collection(parent: Mapping[str, Any], info: Any, name: str) -> dict[str, An
 
 
 def _artifact_type(parent: Mapping[str, Any], info: Any, name: str) -> dict[str, Any]:
-    own = {"entity_name": parent["entity_name"], "project_name": parent["project_name"]}
-    return {"id": storage_id("ArtifactType", *own.values(), name), "name": name, **own}
+    return artifacts.type_node(parent["entity_name"], parent["project_name"], name)
 
 
 def _create_artifact_type(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
-    info.context.entity(input["entityName"], "member")
-    return {"artifactType": {"id": input["name"], "name": input["name"]}}
+    entity = info.context.entity(input["entityName"], "member")
+    return {"artifactType": artifacts.type_node(entity, project_name(input["projectName"]), input["name"])}
 
 
 def _artifact_types(parent: Mapping[str, Any], info: Any, after: str | None = None) -> dict[str, Any]:
