@@ -10,7 +10,7 @@ from typing import Any
 from launcher import schema
 from launcher.errors import Problem, suggest
 from launcher.item import QueueInfo
-from launcher.runners import RESOURCES
+from launcher.runners import FOREIGN, RESOURCES
 from launcher.spec import POLICIES
 
 SOURCES = ("uri", "job", "docker_image")
@@ -61,10 +61,13 @@ def _process_problems(document: Mapping[str, Any], image: str | None) -> Iterato
         )
 
 
-def resource_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is wrong with the resource of a spec, and with its arguments for it."""
+def resource_problems(document: Mapping[str, Any], queue: QueueInfo) -> Iterator[Problem]:
+    """What is wrong with the resource of a spec for this queue, and with its arguments for it. Resources of
+    W&B's agents alone are for queues that are made for these."""
     resource = document.get("resource")
     if not isinstance(resource, str):
+        return
+    if resource in FOREIGN and resource == queue.resource:
         return
     if resource not in RESOURCES:
         yield Problem("resource", f"{resource!r} is none that this store's agents run; {suggest(resource, RESOURCES)}")

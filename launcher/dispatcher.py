@@ -100,7 +100,7 @@ class Dispatcher:
             [
                 *problems,
                 *schema.problems(document, seen=self._seen if point else None),
-                *checks.resource_problems(document),
+                *checks.resource_problems(document, queue),
                 *checks.policy_problems(document),
             ]
         )

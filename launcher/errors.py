@@ -41,6 +41,14 @@ class StoreFullError(StoreError):
     """The disk of the store is full: nothing was written, and the same may be tried again when there is room."""
 
 
+class ConflictError(StoreError):
+    """What shall be added is there already, or what shall go is still in use."""
+
+
+class AccessError(LaunchError):
+    """The server refuses: the key is none of its users', or its user lacks the role for it."""
+
+
 class SourceError(LaunchError):
     """The code to run cannot be found, pinned or checked out."""
 

@@ -293,6 +293,16 @@ class AgentInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Record:
+    """A JSON object that a store keeps under a key; `revision` counts its changes, from 1."""
+
+    key: str
+    value: Mapping[str, Any]
+    revision: int
+    changed_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """What a push did: `added` new items in `sweep`; `present` specs that the sweep had already; `retried` ones that it
     had too, but had failed, and that wait again.

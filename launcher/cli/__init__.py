@@ -28,9 +28,11 @@ COMMANDS = {
     "results": "results",
     "resume": "change",
     "retry": "change",
+    "serve": "serve",
     "show": "show",
     "status": "status",
     "store": "store",
+    "user": "user",
     "wait": "wait",
 }
 

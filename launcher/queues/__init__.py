@@ -23,6 +23,7 @@ from launcher.item import (
     Outcome,
     QueueInfo,
     Receipt,
+    Record,
     Sweep,
 )
 from launcher.slots import ANY_ROOM, Room
@@ -193,6 +194,18 @@ class Store(Protocol):
 
     def jobs(self, name: str | None = None) -> list[JobVersion]:
         """The versions of a job, oldest first; or of all jobs, by name."""
+
+    def record(self, kind: str, key: str) -> Record | None:
+        """The record of this kind and key; None where there is none."""
+
+    def records(self, kind: str, prefix: str = "") -> list[Record]:
+        """The records of a kind whose keys begin so, by key."""
+
+    def keep_record(self, kind: str, key: str, value: Mapping[str, Any], revision: int = 0) -> bool:
+        """Change the record that still has this `revision`, or add one (0); False when somebody else was faster."""
+
+    def drop_record(self, kind: str, key: str) -> bool:
+        """Forget a record; False where there is none."""
 
     def check(self) -> list[str]:
         """What is wrong with the store, a line each: counts that are not those of its items, items whose documents

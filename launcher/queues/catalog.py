@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from launcher.errors import NotFoundError, StoreError, suggest
+from launcher.errors import ConflictError, NotFoundError, suggest
 from launcher.item import TERMINAL, Count, QueueInfo
 from launcher.queues import rows
 
@@ -36,7 +36,7 @@ class Catalog:
         """See `Store.create_queue`."""
         with self._session() as db, self._transaction(db):
             if not db.execute(self._sql("insert_queue"), rows.queue_row(queue) | {"now": time.time()}).rowcount:
-                raise StoreError(f"queue {queue.name!r} exists already in {self.url}; choose another name")
+                raise ConflictError(f"queue {queue.name!r} exists already in {self.url}; choose another name")
 
     def update_queue(self, queue: QueueInfo) -> None:
         """See `Store.update_queue`."""
@@ -51,7 +51,7 @@ class Catalog:
         left = [count for count in self.counts() if count.queue == name and count.state not in TERMINAL]
         if left:
             told = ", ".join(f"{count.number} {count.state.value}" for count in left)
-            raise StoreError(f"queue {name!r} still has items ({told}); cancel them first, or wait for them")
+            raise ConflictError(f"queue {name!r} still has items ({told}); cancel them first, or wait for them")
         self._change_queue("delete_queue", name, {"now": time.time()})
 
     def _change_queue(self, verb: str, name: str, values: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ from launcher.queues.documents import Documents
 from launcher.queues.history import History
 from launcher.queues.jobs import Jobs
 from launcher.queues.leasing import Leasing
+from launcher.queues.records import Records
 from launcher.queues.sql import statement
 from launcher.queues.upkeep import Upkeep
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 PAGE = 1000
 
 
-class SqlStore(Leasing, Catalog, History, Jobs, Upkeep):
+class SqlStore(Leasing, Catalog, History, Jobs, Records, Upkeep):
     """A store over a connection of its dialect; see `launcher.queues.Store` for its verbs.
 
     `_session` gives this thread a connection that commits each statement; `_writing` one inside a transaction.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from launcher import canonical
-from launcher.errors import StoreError
+from launcher.errors import ConflictError
 from launcher.item import Receipt, RunState
 from launcher.policy import Retry, timeout
 from launcher.queues.packing import Packer
@@ -126,6 +126,8 @@ def _settle_ids(sql: Statements, db: Any, url: str) -> None:
     while taken := db.execute(sql("select_taken_ids")).fetchall():
         given = sorted({row["id"] for row in taken if row["given"]})
         if given:
-            raise StoreError(f"run_id {', '.join(map(repr, given))} is taken in {url}; choose another, or leave it out")
+            raise ConflictError(
+                f"run_id {', '.join(map(repr, given))} is taken in {url}; choose another, or leave it out"
+            )
         for row in taken:
             db.execute(sql("rename_staged"), {"id": next(new_ids()), "seq": row["seq"]})

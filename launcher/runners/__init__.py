@@ -21,6 +21,9 @@ PROGRAMS = ("docker", "podman")
 """What runs containers, the one that is tried first before."""
 
 RESOURCES = ("local-process", "local-container", "slurm", "ray", "kubernetes")
+FOREIGN = ("sagemaker", "gcp-vertex", "vertex")
+"""Resources that only W&B's agents run; queues for these are made through `launcher serve`."""
+
 _RUNNERS = {
     "local-process": "launcher.runners.local_process:LocalProcess",
     "local-container": "launcher.runners.local_container:LocalContainer",

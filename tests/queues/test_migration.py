@@ -31,7 +31,7 @@ VALUES ('done0001', 'default', 's', 'finished', 2, 1, '[["b"]]', '["x=1"]', 1, 3
     ('waits001', 'default', 's', 'pending', 0, 1, '[["c"]]', '["x=2"]', 0, 3, 1.5, 1.5, NULL, NULL);
 """
 IDENTITIES = "INSERT INTO identities (id, item, sweep, fingerprint) SELECT id, seq, sweep, 'f' || seq FROM items;"
-WITH_IDENTITIES = {"postgres": 8}
+WITH_IDENTITIES = {"postgres": 9}
 """The first version that looks up fingerprints apart from items."""
 
 Place = Callable[[str], str]

@@ -1,4 +1,4 @@
--- Version 8: what an item is called and which spec it has never changes, and is looked up apart from what does: each change
+-- Version 9: what an item is called and which spec it has never changes, and is looked up apart from what does: each change
 -- of an item writes a new row of it, and for that row an entry of every index.
 
 CREATE TABLE identities (

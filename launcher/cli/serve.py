@@ -1,0 +1,73 @@
+"""`launcher serve`: W&B's protocol over a store, for W&B's client, CLI and agent."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from launcher.cli.targets import opened, store_option
+from launcher.errors import LaunchError, UsageError
+from launcher.settings import data_folder
+
+NEEDED = ("starlette", "uvicorn", "graphql")
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any free port.")
+@click.option("--entity", metavar="NAME", help="Whose the queues are that name no entity (default: you).")
+@click.option(
+    "--files", "folder", type=click.Path(path_type=Path), metavar="FOLDER",
+    help="Where uploads and logs of runs go (default: server/ beside the store).",
+)  # fmt: skip
+@store_option
+def serve(host: str, port: int, entity: str | None, folder: Path | None, store: str | None) -> None:
+    """Serve the store's queues to W&B's client, CLI and agent.
+
+    \b
+    launcher user add ann --entity team     prints Ann's key
+    launcher serve --host 0.0.0.0           Ctrl-C ends it
+    WANDB_BASE_URL=http://HOST:8080 WANDB_API_KEY=… wandb launch -q gpu -d IMAGE
+    """
+    missing = [name for name in NEEDED if not find_spec(name)]
+    if missing:
+        raise LaunchError(f"launcher serve needs {', '.join(missing)}; pip install 'launcher[server]'")
+    from launcher.server.access import NAME, users
+    from launcher.server.app import create_app
+
+    if entity is not None and not NAME.fullmatch(entity):
+        raise UsageError(f"--entity {entity!r} is none; expected letters, digits, '.', '_' and '-'")
+    with opened(store) as target, _listening(host, port) as listener:
+        if not users(target) and not _local(listener):
+            raise UsageError(
+                f"--host {host} can be reached from other machines, and no user has a key: everybody could run "
+                "commands on your agents' machines. Add one: launcher user add NAME; or serve 127.0.0.1"
+            )
+        app = create_app(target, folder or data_folder(target.url) / "server", entity=entity)
+        _run(app, listener)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise LaunchError(f"cannot listen at {host} port {port}: {error.strerror or error}") from error
+
+
+def _local(listener: socket.socket) -> bool:
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
+
+
+def _run(app: object, listener: socket.socket) -> None:
+    import uvicorn
+
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    click.echo(f"serving http://{shown}:{port} (Ctrl-C ends it)")
+    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_keep_alive=75)  # type: ignore[arg-type]
+    uvicorn.Server(config).run(sockets=[listener])

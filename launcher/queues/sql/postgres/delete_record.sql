@@ -1,0 +1,1 @@
+DELETE FROM records WHERE kind = %(kind)s AND key = %(key)s

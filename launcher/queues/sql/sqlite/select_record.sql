@@ -1,0 +1,1 @@
+SELECT key, revision, value, changed_at FROM records WHERE kind = :kind AND key = :key
