@@ -147,10 +147,14 @@ class SqlStore(Catalog, History, Jobs, Upkeep):
         """One statement for all rows; a second one where an item comes twice, so that the first of them counts."""
         done = [False] * len(values)
         for places in rows.rounds(values):
-            texts = {"rows": canonical.encode([values[place] for place in places.values()]), "now": now}
+            told = [_without_series(values[place]) for place in places.values()]
+            texts = {"rows": canonical.encode(told), "now": now}
             for found in self._rows(db.execute(self._sql(verb), texts)):
                 done[places[found["id"]]] = True
         written = [row for row, ours in zip(values, done, strict=True) if ours]
+        for row in written:
+            if row.get("series") is not None:
+                db.execute(self._sql("keep_series"), {"id": row["id"], "points": row["series"]})
         self._hold_failing(db, [row for row in written if row.get("state") == RunState.FAILED.value])
         if any(row.get("again") for row in values):
             self._notify(db)
@@ -335,3 +339,8 @@ class SqlStore(Catalog, History, Jobs, Upkeep):
 
     def _notify(self, db: Any) -> None:
         """Tell those who wait, at this transaction's commit, where the dialect does not tell them by itself."""
+
+
+def _without_series(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row as JSON can hold it; the series goes in by a statement of its own."""
+    return {name: value for name, value in row.items() if name != "series"}

@@ -7,7 +7,7 @@ import json
 import signal
 from typing import Any
 
-from launcher import canonical
+from launcher import canonical, series
 from launcher.item import Failed, Finished, Outcome
 from launcher.paths import RunPaths
 
@@ -21,11 +21,15 @@ LONGEST_LINE = 200
 def judge(exit_code: int, paths: RunPaths) -> Outcome:
     """Finished with its result, or Failed with a reason; a negative `exit_code` is the number of a signal."""
     result, problem = read_result(paths)
+    points = series.read(paths.series)
+    packed = series.pack(points)
+    if points and not problem:
+        result = {**canonical.finite(series.last_values(points)), **(result or {})}
     if exit_code:
-        return Failed("run", _reason(exit_code, paths), exit_code, result)
+        return Failed("run", _reason(exit_code, paths), exit_code, result, packed)
     if problem:
-        return Failed("result", problem, exit_code)
-    return Finished(result)
+        return Failed("result", problem, exit_code, series=packed)
+    return Finished(result, packed)
 
 
 def ended(exit_code: int | None) -> str:
