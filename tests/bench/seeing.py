@@ -21,6 +21,7 @@ COMMANDS = (
     ("results", "big"),
     ("results", "big", "--format", "csv"),
     ("results", "big", "--group-by", "model,lr", "--over", "seed"),
+    ("failures", "big"),
 )
 
 
