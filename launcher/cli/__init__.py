@@ -24,6 +24,7 @@ COMMANDS = {
     "logs": "logs",
     "pause": "change",
     "plan": "add",
+    "plot": "plot",
     "priority": "change",
     "queue": "queue",
     "results": "results",

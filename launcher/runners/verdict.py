@@ -32,7 +32,8 @@ def judge(exit_code: int, paths: RunPaths) -> Outcome:
     points = series.read(paths.series)
     packed = series.pack(points)
     if points and not problem:
-        result = {**canonical.finite(series.last_values(points)), **(result or {})}
+        told = result or {}
+        result = {**told, **canonical.finite(series.last_values(points)), **told}  # what was told without a step first
     if exit_code:
         return Failed("run", _reason(exit_code, paths), exit_code, result, packed)
     if problem:
