@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from launcher.analysis.frames import results as results
     from launcher.api import QueuedRun as QueuedRun
     from launcher.api import Queues as Queues
     from launcher.api import launch_add as launch_add
@@ -34,6 +35,7 @@ _HOMES = {
     "launch_add": "api",
     "launch_sweep": "api",
     "report": "reporting",
+    "results": "analysis.frames",
 }
 
 __all__ = sorted(_HOMES)

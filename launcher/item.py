@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class RunState(Enum):
@@ -53,6 +53,8 @@ class Finished:
     """The run exited with 0; `result` is what it reported."""
 
     result: Mapping[str, Any] | None = None
+    series: bytes | None = None
+    """The points that it reported with a step, as `launcher.series` packs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Failed:
     reason: str
     exit_code: int | None = None
     result: Mapping[str, Any] | None = None
+    series: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,28 @@ class Item:
         if self.started_at is None or self.finished_at is None:
             return None
         return self.finished_at - self.started_at
+
+
+class RunRecord(NamedTuple):
+    """What tables over many items are made of: a lean row, its JSON still text, `state` a RunState's value. `seq`
+    counts the items of a store."""
+
+    seq: int
+    id: str
+    sweep: str | None
+    queue: str
+    state: str
+    point: str
+    result: str | None
+    attempt: int
+    added_at: float
+    started_at: float | None
+    finished_at: float | None
+    agent: str | None
+    run_dir: str | None
+    exit_code: int | None
+    stage: str | None
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)

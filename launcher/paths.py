@@ -54,6 +54,11 @@ class RunPaths:
         return self.folder / "result.json"
 
     @property
+    def series(self) -> Path:
+        """Where the program leaves the points that it reports with a step, a JSON object a line."""
+        return self.folder / "series.jsonl"
+
+    @property
     def job_return(self) -> Path:
         """Where a job of a Hydra multirun that somebody waits for leaves its return value, pickled."""
         return self.folder / "job_return.pickle"

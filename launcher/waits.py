@@ -4,7 +4,7 @@ command line tells it, agents (`launcher.agent.stalls`) and stores write what it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from launcher.item import AgentInfo, Item, LogEntry, RunState
@@ -67,6 +67,18 @@ def divide(waited: Sequence[tuple[float, float]], spans: Iterable[Span]) -> dict
     >>> divide([(0, 10)], [Span("queue limit", 2, 9), Span("no free GPU", 8, 20)])
     {'queue limit': 7, 'its turn had not come': 2, 'no free GPU': 1}
     """
+    parts: dict[str, float] = {}
+    for part in segments(waited, spans):
+        parts[part.cause] = parts.get(part.cause, 0) + part.until - part.since
+    return dict(sorted(parts.items(), key=lambda part: -part[1]))
+
+
+def segments(waited: Sequence[tuple[float, float]], spans: Iterable[Span]) -> Iterator[Span]:
+    """The pieces of `waited`, each with the cause that `divide` counts it for, in order.
+
+    >>> [(part.cause, part.since, part.until) for part in segments([(0, 10)], [Span("queue limit", 2, 9)])]
+    [('its turn had not come', 0, 2), ('queue limit', 2, 9), ('its turn had not come', 9, 10)]
+    """
     spans = [span for span in spans if span.since < span.until]
     changes = sorted(
         [(span.since, 1, span.cause) for span in spans]
@@ -74,7 +86,6 @@ def divide(waited: Sequence[tuple[float, float]], spans: Iterable[Span]) -> dict
         + [(at, 0, "") for period in waited for at in period]
     )
     active: dict[str, int] = {}
-    parts: dict[str, float] = {}
     periods = iter(waited)
     period = next(periods, None)
     before = -math.inf
@@ -82,14 +93,12 @@ def divide(waited: Sequence[tuple[float, float]], spans: Iterable[Span]) -> dict
         while period and period[1] <= before:
             period = next(periods, None)
         if period and period[0] <= before < at:
-            counts = min(active, key=_rank, default=TURN)
-            parts[counts] = parts.get(counts, 0) + at - before
+            yield Span(min(active, key=_rank, default=TURN), before, at)
         if change:
             active[cause] = active.get(cause, 0) + change
             if not active[cause]:
                 del active[cause]
         before = at
-    return dict(sorted(parts.items(), key=lambda part: -part[1]))
 
 
 def _rank(cause: str) -> tuple[int, str]:

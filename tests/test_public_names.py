@@ -21,8 +21,9 @@ NAMES = [
     "launch_add",
     "launch_sweep",
     "report",
+    "results",
 ]
-HEAVY = ["hydra", "omegaconf", "click", "rich", "sqlite3", "requests", "jsonschema", "jsonschema_rs", "yaml"]
+HEAVY = ["hydra", "omegaconf", "click", "rich", "sqlite3", "requests", "jsonschema", "jsonschema_rs", "yaml", "pandas"]
 CONTRACT = [
     "uri", "job", "config", "template_variables", "project", "entity", "queue_name", "resource", "entry_point", "name",
     "version", "docker_image", "project_queue", "resource_args", "run_id", "build", "repository", "sweep_id", "author",

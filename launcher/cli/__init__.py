@@ -18,11 +18,13 @@ COMMANDS = {
     "cancel": "change",
     "diff": "diff",
     "events": "events",
+    "failures": "failures",
     "gc": "gc",
     "job": "job",
     "logs": "logs",
     "pause": "change",
     "plan": "add",
+    "plot": "plot",
     "priority": "change",
     "queue": "queue",
     "results": "results",
@@ -72,7 +74,8 @@ def cli() -> None:
     launcher plan -m model=svm,mlp seed=range(3)    what would run
     launcher add  -m model=svm,mlp seed=range(3)    queue it
     launcher agent --max-jobs 2                     run it
-    launcher status, results, logs                  follow it
+    launcher status, logs                           follow it
+    launcher results, failures                      see what came out
     launcher pause, resume, cancel, retry, priority steer it
     """
 

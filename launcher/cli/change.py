@@ -14,7 +14,7 @@ import click
 
 from launcher.cli.printing import echo_json, echo_table, label, state_words
 from launcher.cli.targets import filter_options, json_option, opened, selected, store_option, user
-from launcher.errors import LaunchError, UsageError
+from launcher.errors import LaunchError, UsageError, suggest
 from launcher.item import HELD, TERMINAL, Item, ItemFilter, RunState
 from launcher.queues import Store
 from launcher.spec import PRIORITY_NAMES, parse_priority
@@ -49,7 +49,7 @@ class Request:
             yield store, selected(store, self.names, self.which)
 
 
-def _verb(words: str) -> Callable[[Callable[[Request], None]], Callable[..., None]]:
+def _verb(words: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The arguments and options of a verb, which gets them as one Request."""
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -57,9 +57,9 @@ def _verb(words: str) -> Callable[[Callable[[Request], None]], Callable[..., Non
         @wraps(function)
         def gathered(
             names: tuple[str, ...], which: ItemFilter, sweep: str | None, everything: bool, dry_run: bool,
-            store: str | None, as_json: bool,
+            store: str | None, as_json: bool, **more: Any,
         ) -> None:  # fmt: skip
-            function(Request(names, replace(which, sweep=sweep), everything, dry_run, store, as_json))
+            function(Request(names, replace(which, sweep=sweep), everything, dry_run, store, as_json), **more)
 
         command: Any = gathered
         for option in reversed([
@@ -99,8 +99,9 @@ def cancel(request: Request) -> None:
 
 
 @click.command()
+@click.option("--cause", metavar="CAUSE", help="Only what failed from this cause, as launcher failures names it.")
 @_verb("[SWEEP|ID]...")
-def retry(request: Request) -> None:
+def retry(request: Request, cause: str | None) -> None:
     """Queue failed and cancelled items again, with their priority and place in their sweep.
 
     Where several conditions are given, all must hold.
@@ -108,8 +109,10 @@ def retry(request: Request) -> None:
     \b
     launcher retry digits
     launcher retry --queue gpu --state failed
+    launcher retry digits --cause 3f2a91
     """
-    with request.opened() as (store, filters):
+    with request.opened() as (store, selection):
+        filters = selection if cause is None else [_failed_from(store, selection, cause)]
         if request.dry_run:
             _tell(request, store, filters, "queued again", frozenset({RunState.FAILED, RunState.CANCELLED}))
             return
@@ -187,6 +190,25 @@ def resume(request: Request) -> None:
 
 
 # -- what the verbs share --------------------------------------------------------------------------------------------
+
+
+def _failed_from(store: Store, filters: Sequence[ItemFilter], cause: str) -> ItemFilter:
+    """The failed ones among what filters select whose cause has this key; UsageError where there is none."""
+    from launcher.analysis.failures import cause as cause_of
+
+    ids: dict[str, str] = {}
+    known: set[str] = set()
+    for which in filters:
+        for record in store.run_records(_within(which, frozenset({RunState.FAILED}))):
+            found = cause_of(record.stage, record.exit_code, record.reason)
+            known.add(found.key)
+            if found.key == cause:
+                ids[record.id] = found.title
+    if not ids:
+        raise UsageError(
+            f"--cause {cause!r}: nothing failed from it; {suggest(cause, known)} (launcher failures SWEEP)"
+        )
+    return ItemFilter(ids=tuple(ids), states=frozenset({RunState.FAILED}))
 
 
 def _within(which: ItemFilter, states: frozenset[RunState]) -> ItemFilter:

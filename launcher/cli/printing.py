@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
@@ -17,6 +17,9 @@ from launcher.item import Item
 from launcher.spec import Source, redacted
 
 STATE_STYLES = {"finished": "green", "failed": "red", "running": "cyan", "cancelled": "yellow", "leased": "cyan"}
+
+DRAWN_ROWS = 1000
+"""Drawing takes a millisecond a row."""
 
 
 def plain(value: Any) -> Any:
@@ -57,18 +60,24 @@ def code(source: Source) -> str:
     return f"{where}{' without its uncommitted changes' if source.dirty else ''}"
 
 
-def echo_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> None:
-    """Print a table: drawn on a terminal (colour honours NO_COLOR), aligned columns of plain text in a pipe."""
+def echo_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    right: Sequence[str] = (),
+    write: Callable[[str], object] | None = None,
+) -> None:
+    """Print a table: drawn on a terminal (colour honours NO_COLOR), aligned columns of plain text in a pipe, or where
+    there are very many rows, or by `write`."""
     cells = [[shown(cell) for cell in row] for row in rows]
-    if on_terminal():
+    if write is None and on_terminal() and len(cells) <= DRAWN_ROWS:
         _draw(title, columns, cells, right)
         return
-    widths = [max(len(text) for text in column) for column in zip(columns, *cells, strict=True)]
-    aligns = [str.rjust if name in right else str.ljust for name in columns]
-    for line in (columns, *cells):
-        click.echo(
-            "  ".join(align(text, width) for align, text, width in zip(aligns, line, widths, strict=True)).rstrip()
-        )
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    line = "  ".join(
+        f"{{:{'>' if name in right else '<'}{width}}}" for name, width in zip(columns, widths, strict=True)
+    )
+    (write or click.echo)("\n".join(line.format(*row).rstrip() for row in (columns, *cells)) + ("\n" if write else ""))
 
 
 def _draw(title: str, columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +34,6 @@ def json_option(function: Function) -> Function:
 
 def filter_options(function: Function) -> Function:
     """`--queue`, `--state` and `--where`; the command gets them as one filter, `which`."""
-    states = ", ".join(state.value for state in RunState)
 
     @wraps(function)
     def gathered(
@@ -45,14 +45,43 @@ def filter_options(function: Function) -> Function:
     where = (
         "Only points with this override, written as `launcher status` shows it: model=svm. Repeatable: all must hold."
     )
-    command: Any = gathered
-    for option in (
-        click.option("--where", multiple=True, metavar="KEY=VALUE", help=where),
-        click.option("--state", "states", multiple=True, metavar="STATE,…", help=f"Only items in these: {states}."),
-        click.option("--queue", "-q", metavar="QUEUE", help="Only items of this queue."),
-    ):
-        command = option(command)
-    return cast(Function, command)
+    option = click.option("--where", multiple=True, metavar="KEY=VALUE", help=where)
+    return cast(Function, _queue_option(_state_option(option(cast(Any, gathered)))))
+
+
+def _queue_option(function: Any) -> Any:
+    return click.option("--queue", "-q", metavar="QUEUE", help="Only items of this queue.")(function)
+
+
+def _state_option(function: Any) -> Any:
+    states = ", ".join(state.value for state in RunState)
+    return click.option("--state", "states", multiple=True, metavar="STATE,…", help=f"Only items in these: {states}.")(
+        function
+    )
+
+
+def queue_and_states(function: Function) -> Function:
+    """`--queue` and `--state` alone, for commands whose `--where` knows more than the points; as `filter_options`."""
+
+    @wraps(function)
+    def gathered(*arguments: Any, queue: str | None, states: tuple[str, ...], **more: Any) -> Any:
+        return function(*arguments, which=ItemFilter(queue=queue, states=_states(states)), **more)
+
+    return cast(Function, _queue_option(_state_option(gathered)))
+
+
+def many_rows(function: Function) -> Function:
+    """A command that makes very many rows: these have no cycles; looking for some would take a third of its time."""
+
+    @wraps(function)
+    def uncollected(*arguments: Any, **more: Any) -> Any:
+        gc.disable()
+        try:
+            return function(*arguments, **more)
+        finally:
+            gc.enable()
+
+    return cast(Function, uncollected)
 
 
 def _states(given: tuple[str, ...]) -> frozenset[RunState] | None:

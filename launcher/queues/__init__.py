@@ -24,6 +24,7 @@ from launcher.item import (
     QueueInfo,
     Receipt,
     Record,
+    RunRecord,
     Sweep,
 )
 from launcher.slots import ANY_ROOM, Room
@@ -125,6 +126,12 @@ class Store(Protocol):
 
     def items(self, which: ItemFilter) -> Iterator[Item]:
         """The items that a filter selects, oldest first."""
+
+    def run_records(self, which: ItemFilter) -> Iterator[RunRecord]:
+        """The items that a filter selects, oldest first, as lean rows: for tables over very many."""
+
+    def series(self, ids: Iterable[str]) -> dict[str, bytes]:
+        """The series of those of these items whose runs ended with one, as `launcher.series` packs them."""
 
     def item(self, prefix: str) -> Item:
         """The item of an ID, or of a unique beginning of one; NotFoundError otherwise."""

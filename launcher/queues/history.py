@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any
 
 from launcher import canonical
-from launcher.item import AgentInfo, ItemFilter, LogEntry, RunState
+from launcher.item import AgentInfo, ItemFilter, LogEntry, RunRecord, RunState
 from launcher.queues import rows
 from launcher.waits import Blocker, Stall
+
+RECORDS = 5000
+"""Records that are read at once."""
 
 KEPT_STALLS = 10_000
 """How many records of why items waited a store keeps: months of an ordinary one."""
@@ -31,6 +34,27 @@ class History:
         with self._session() as db:
             found = [dict(row) for row in db.execute(self._sql(verb, *conditions), values)]
         return [LogEntry(**row | {"before": RunState(row["before"]), "after": RunState(row["after"])}) for row in found]
+
+    def run_records(self, which: ItemFilter) -> Iterator[RunRecord]:
+        """See `Store.run_records`."""
+        conditions, values = rows.where(which)
+        text = self._sql("select_run_records", *conditions)
+        values |= {"after": 0, "page": RECORDS}
+        while True:
+            with self._session() as db:
+                page = [self._run_record(row) for row in db.execute(text, values)]
+            yield from page
+            if len(page) < RECORDS:
+                return
+            values["after"] = page[-1].seq
+
+    _run_record: Callable[[Any], RunRecord] = RunRecord._make
+
+    def series(self, ids: Iterable[str]) -> dict[str, bytes]:
+        """See `Store.series`."""
+        with self._session() as db:
+            found = db.execute(self._sql("select_series"), {"ids": canonical.encode(list(ids))})
+            return {row["id"]: bytes(row["points"]) for row in found}
 
     def blockers(self, queues: Sequence[str]) -> list[Blocker]:
         """See `Store.blockers`."""

@@ -131,7 +131,9 @@ class Leasing:
         asked = []
         for places in rows.rounds(values):
             given = [values[place] for place in places.values()]
-            said = [{name: value for name, value in row.items() if value is not None} for row in given]
+            said = [
+                {name: value for name, value in row.items() if value is not None and name != "series"} for row in given
+            ]
             texts = {"rows": canonical.encode(said), "now": now}
             asked.append((places, self._later(db.execute(self._sql(verb), texts))))
         if any(row.get("again") for row in values):
@@ -143,6 +145,9 @@ class Leasing:
                 for row in found():
                     done[places[row["id"]]] = True
             ours = [row for row, is_ours in zip(values, done, strict=True) if is_ours]
+            for row in ours:
+                if row.get("series") is not None:
+                    db.execute(self._sql("keep_series"), {"id": row["id"], "points": row["series"]})
             self._hold_failing(db, [row for row in ours if row.get("state") == RunState.FAILED.value])
             return done
 

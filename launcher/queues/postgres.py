@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from launcher.errors import StoreError, StoreFullError
+from launcher.item import RunRecord
 from launcher.queues.leasing import Rows
 from launcher.queues.migration import PostgresSchema, Schema, migrate, plan
 from launcher.queues.sql_store import SqlStore
@@ -222,6 +223,10 @@ class PostgresStore(SqlStore):
                 troubles += 1
                 pause = min(LONGEST_PAUSE, 0.1 * 2**troubles)
                 self._closed.wait(random.uniform(0.5, 1.0) * pause)  # noqa: S311 - jitter
+
+    @staticmethod
+    def _run_record(row: Any) -> RunRecord:
+        return RunRecord(**row)
 
     def _wake_up(self) -> None:
         self._news.set()

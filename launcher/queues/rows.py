@@ -77,10 +77,10 @@ def ending(lease: Lease, outcome: Outcome, now: float) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(("exit_code", "stage", "reason", "result", "not_before"))
     row |= {"again": False, "grant": 0, "sweep": lease.item.sweep} | key(lease)
     match outcome:
-        case Finished(result):
-            row |= {"state": RunState.FINISHED.value, "exit_code": 0, "result": result}
-        case Failed(stage, reason, exit_code, result):
-            row |= {"stage": stage, "reason": reason, "exit_code": exit_code, "result": result}
+        case Finished(result, series):
+            row |= {"state": RunState.FINISHED.value, "exit_code": 0, "result": result, "series": series}
+        case Failed(stage, reason, exit_code, result, series):
+            row |= {"stage": stage, "reason": reason, "exit_code": exit_code, "result": result, "series": series}
         case Cancelled(reason):
             row |= {"state": RunState.CANCELLED.value, "reason": reason}
         case Preempted(reason):

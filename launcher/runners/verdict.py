@@ -4,28 +4,41 @@ same ending means the same on every resource."""
 from __future__ import annotations
 
 import json
+import re
 import signal
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from launcher import canonical
+from launcher import canonical, series
 from launcher.item import Failed, Finished, Outcome
 from launcher.paths import RunPaths
 
 GRACE_SECONDS = 10.0
 """How long a cancelled run may take to end by itself after SIGTERM."""
 
-TAIL_BYTES = 4096
+TAIL_BYTES = 1 << 14
 LONGEST_LINE = 200
+
+FRAME = re.compile(r'  File "(?P<file>.+)", line (?P<line>\d+), in (?P<function>.+)')
+LIBRARY = re.compile(r"[/\\](site-packages|lib[/\\]python3[.\d]*)[/\\]")
+LINES_AFTER = 6
+"""So many lines may follow the exception that a log ends with."""
 
 
 def judge(exit_code: int, paths: RunPaths) -> Outcome:
     """Finished with its result, or Failed with a reason; a negative `exit_code` is the number of a signal."""
     result, problem = read_result(paths)
+    points = series.read(paths.series)
+    packed = series.pack(points)
+    if points and not problem:
+        told = result or {}
+        result = {**told, **canonical.finite(series.last_values(points)), **told}  # what was told without a step first
     if exit_code:
-        return Failed("run", _reason(exit_code, paths), exit_code, result)
+        return Failed("run", _reason(exit_code, paths), exit_code, result, packed)
     if problem:
-        return Failed("result", problem, exit_code)
-    return Finished(result)
+        return Failed("result", problem, exit_code, series=packed)
+    return Finished(result, packed)
 
 
 def ended(exit_code: int | None) -> str:
@@ -68,18 +81,48 @@ def _reason(exit_code: int, paths: RunPaths) -> str:
             ended = f"killed by signal {-exit_code}"
     else:
         ended = f"exit code {exit_code}"
-    last = last_line(paths)
-    return f"{ended}: {last}" if last else ended
+    lines = last_lines(paths.log)
+    told = _exception(lines) or (lines[-1].strip()[:LONGEST_LINE] if lines else "")
+    return f"{ended}: {told}" if told else ended
 
 
 def last_line(paths: RunPaths) -> str:
-    """The last line of the log that is not empty: for a Python program, its exception."""
+    """The last line of the log that is not empty."""
+    lines = last_lines(paths.log)
+    return lines[-1].strip()[:LONGEST_LINE] if lines else ""
+
+
+def last_lines(log: Path) -> list[str]:
+    """What stands at the end of a log, without empty lines; nothing where it cannot be read."""
     try:
-        with paths.log.open("rb") as log:
-            log.seek(0, 2)
-            log.seek(max(0, log.tell() - TAIL_BYTES))
-            lines = log.read().decode(errors="replace").split("\n")
+        with log.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - TAIL_BYTES))
+            text = file.read().decode(errors="replace")
     except OSError:
-        return ""
-    told = [line.strip() for line in lines if line.strip()]
-    return told[-1][:LONGEST_LINE] if told else ""
+        return []
+    return [line.rstrip() for line in text.split("\n") if line.strip()]
+
+
+def _exception(lines: Sequence[str]) -> str | None:
+    """The exception of a traceback at the end of a log and where it was raised, in the program's own code if it says;
+    a few lines may follow it (of a message, of Hydra's advice).
+
+    >>> _exception([
+    ...     "Traceback (most recent call last):", '  File "/code/train.py", line 9, in fit', "    raise ValueError(lr)",
+    ...     "ValueError: 0.5",
+    ... ])
+    'ValueError: 0.5 (train.py:9 in fit)'
+    """
+    frames = [place for place, line in enumerate(lines) if FRAME.fullmatch(line)]
+    raised = (
+        next((place for place in range(frames[-1] + 1, len(lines)) if lines[place][0] != " "), None) if frames else None
+    )
+    if raised is None or raised < len(lines) - 1 - LINES_AFTER:
+        return None
+    first = max((place for place in range(frames[-1]) if lines[place].startswith("Traceback ")), default=-1)
+    found = [FRAME.fullmatch(lines[place]) for place in frames if place > first]
+    named = [frame for frame in found if frame and not frame["file"].startswith("<")]
+    own = [frame for frame in named if not LIBRARY.search(frame["file"])] or named
+    where = f" ({Path(own[-1]['file']).name}:{own[-1]['line']} in {own[-1]['function']})" if own else ""
+    return f"{lines[raised][:LONGEST_LINE]}{where}"

@@ -16,12 +16,13 @@ from tests.bench.growth import growth
 from tests.bench.hydra_app import multirun, plugin
 from tests.bench.measure import Measured, agent, cold_start, pickup, push, validate
 from tests.bench.queues import pickup_postgres, push_postgres, queues
+from tests.bench.seeing import seeing
 
 BENCHES: dict[str, Callable[[], Iterator[Measured]]] = {
     "cold_start": cold_start, "push": push, "agent": agent, "pickup": pickup, "compose": compose,
     "end_to_end": end_to_end, "validate": validate, "checkouts": checkouts, "push_postgres": push_postgres,
     "pickup_postgres": pickup_postgres, "queues": queues, "growth": growth, "multirun": multirun,
-    "plugin": plugin,
+    "plugin": plugin, "seeing": seeing,
 }  # fmt: skip
 
 

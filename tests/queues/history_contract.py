@@ -3,6 +3,7 @@ own tests inherit it beside `StoreContract`."""
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -26,6 +27,46 @@ def log(store: Store, which: ItemFilter = EVERYTHING) -> list[LogEntry]:
 
 
 class HistoryContract:
+    # -- what tables are made of ------------------------------------------------------------------------------------
+
+    def test_records_tell_of_items_what_items_do(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(history, "RECORDS", 2)
+        store.push(Sweep("s"), [spec(seed) for seed in range(4)])
+        store.push(None, [spec(9)])
+        leases = pop(store, limit=3)
+        start(store, *leases)
+        store.finish([(leases[0], Finished({"loss": 0.5})), (leases[1], Failed("run", "exit code 3", 3))])
+        records = list(store.run_records(ItemFilter(sweep="s")))
+        items = list(store.items(ItemFilter(sweep="s")))
+        assert [record.seq for record in records] == sorted(record.seq for record in records)
+        assert [json.loads(record.result) if record.result else None for record in records] == [
+            item.result for item in items
+        ]
+        assert [tuple(json.loads(record.point)) for record in records] == [item.point for item in items]
+        assert [record.agent for record in records] == ["a", "a", "a", None]
+        for name in ("id", "sweep", "queue", "attempt", "added_at", "started_at", "finished_at", "run_dir", "reason"):
+            assert [getattr(record, name) for record in records] == [getattr(item, name) for item in items], name
+        assert [record.state for record in records] == [item.state.value for item in items]
+        assert [record.exit_code for record in records] == [0, 3, None, None]
+        assert len(list(store.run_records(ItemFilter(states=frozenset({RunState.FAILED}))))) == 1
+
+    def test_a_series_is_kept_with_its_runs_end_and_goes_with_its_item(self, store: Store) -> None:
+        first, second, third = (push_and_pop(store) for _ in range(3))
+        store.finish(
+            [(first, Finished(series=b"\0a")), (second, Failed("run", "x", 1, series=b"b")), (third, Finished())]
+        )
+        ids = [lease.item.id for lease in (first, second, third)]
+        assert store.series(ids) == {ids[0]: b"\0a", ids[1]: b"b"}
+        assert store.series(ids[2:]) == {}
+        store.retry(one(ids[1]), "ann")
+        [again] = pop(store)
+        assert store.finish([(second, Finished(series=b"stale"))]) == [False]
+        assert store.finish([(again, Finished(series=b"new"))]) == [True]
+        assert store.series(ids[1:2]) == {ids[1]: b"new"}
+        store.delete(EVERYTHING)
+        assert store.series(ids) == {}
+        assert store.check() == []
+
     # -- the event log --------------------------------------------------------------------------------------------
 
     def test_the_log_tells_every_transition_with_what_it_is_about(self, store: Store) -> None:

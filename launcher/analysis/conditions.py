@@ -1,0 +1,58 @@
+"""Conditions on a table's rows, as `--where` takes them: a column, a comparison, a value."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.analysis.values import meant
+from launcher.errors import UsageError
+
+FORM = re.compile(r"\s*(?P<column>[^=!<>]+?)\s*(?P<sign>!=|<=|>=|==|=|<|>)(?P<value>.*)", re.DOTALL)
+ORDERS: dict[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A comparison of a column with a value, which is text as it was written."""
+
+    column: str
+    sign: str
+    value: str
+
+    @staticmethod
+    def parse(text: str) -> Condition:
+        """The condition that a text says; UsageError for a text that is none.
+
+        >>> Condition.parse("optim.lr <= 1e-3")
+        Condition(column='optim.lr', sign='<=', value='1e-3')
+        """
+        found = FORM.fullmatch(text)
+        if not found:
+            raise UsageError(f"--where {text!r} is no condition; expected model=svm, seed!=3 or 'accuracy>=0.9'")
+        column, sign, value = found.group("column", "sign", "value")
+        return Condition(column.lstrip("+"), sign, value.strip())
+
+    def holds(self, value: Any, *, written: bool) -> bool:
+        """Whether it holds for a cell; `written`: the cell is text, as an override has it. What is not there equals
+        nothing, and numbers are compared with numbers only.
+
+        >>> Condition.parse("lr=0.1").holds("1e-1", written=True), Condition.parse("lr<1").holds(None, written=True)
+        (True, False)
+        """
+        found, wanted = meant(value) if written else value, meant(self.value)
+        if self.sign in ("=", "==", "!="):
+            same = value is not None and (value == self.value or found == wanted)
+            return same is (self.sign != "!=")
+        if value is None:
+            return False
+        if isinstance(found, int | float) and isinstance(wanted, int | float):
+            return bool(ORDERS[self.sign](found, wanted))
+        if isinstance(found, str) and isinstance(wanted, str):
+            return bool(ORDERS[self.sign](found, wanted))
+        return False

@@ -1,0 +1,121 @@
+"""The table of results: which columns there are, what conditions keep, how rows are ranked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher.analysis.conditions import Condition
+from launcher.analysis.frames import exported
+from launcher.analysis.table import Ranking, ranking, tabulate
+from launcher.analysis.values import meant
+from launcher.errors import UsageError
+from launcher.item import Sweep
+from tests.analysis.making import record
+
+
+def kept(table: Any, *conditions: str) -> list[str]:
+    return list(table.where(map(Condition.parse, conditions)).column("seed"))
+
+
+RUNS = tabulate(
+    record({"model": model, "+lr": lr, "seed": seed}, {"accuracy": value}, **more)
+    for seed, (model, lr, value, more) in enumerate(
+        [
+            ("svm", "0.1", 0.5, {}),
+            ("svm", "1e-3", 0.9, {}),
+            ("mlp", "10", "NaN", {}),
+            ("'a b'", "null", 0.7, {"state": "failed"}),
+            ("true", "[1,2]", 1, {}),
+        ]
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("condition", "seeds"),
+    [
+        ("model=svm", "01"),
+        ("model!=svm", "234"),
+        ("lr<=0.1", "01"),
+        ("lr=1e-1", "0"),
+        ("lr>0.05", "02"),
+        ("+lr=10", "2"),
+        ("lr=[1,2]", "4"),
+        ("model='a b'", "3"),
+        ("model=a b", "3"),
+        ("model=true", "4"),
+        ("accuracy>=0.7", "134"),
+        ("accuracy=NaN", "2"),
+        ("state=failed", "3"),
+        ("attempt=1", "01234"),
+        ("model>m", "012"),
+        ("seed < 2", "01"),
+    ],
+)
+def test_a_condition_keeps_what_it_says(condition: str, seeds: str) -> None:
+    assert "".join(kept(RUNS, condition)) == seeds
+
+
+def test_all_conditions_must_hold_and_a_bad_one_is_told() -> None:
+    assert kept(RUNS, "model=svm", "accuracy>0.6") == ["1"]
+    with pytest.raises(UsageError, match="no column 'lrr'; did you mean 'lr'"):
+        kept(RUNS, "lrr=1")
+    with pytest.raises(UsageError, match="--where 'model' is no condition"):
+        Condition.parse("model")
+
+
+def test_only_keys_that_differ_vary_and_one_that_some_runs_lack_does() -> None:
+    table = tabulate([record({"a": 1, "b": 2, "c": 3}), record({"a": 1, "b": 3})])
+    assert (list(table.keys), table.varying) == (["a", "b", "c"], ("b", "c"))
+    assert table.values_of("c") == ["3", None]
+
+
+def test_columns_of_one_name_are_told_apart() -> None:
+    table = tabulate([record({"lr": 1, "state": "x"}, {"lr": 2, "id": 3, "loss": 4})])
+    assert (list(table.keys), list(table.metrics)) == (["lr", "config.state"], ["result.lr", "result.id", "loss"])
+
+
+def test_rows_are_ranked_finished_ones_first() -> None:
+    assert RUNS.ranked(Ranking("accuracy")).column("seed") == ["4", "1", "0", "2", "3"]
+    assert RUNS.ranked(Ranking("accuracy", lowest=True), 2).column("seed") == ["0", "1"]
+    assert RUNS.ranked(None).column("seed") == ["0", "1", "2", "4", "3"]
+
+
+def test_the_sweeps_own_metric_and_goal_rank_unless_others_are_asked_for() -> None:
+    runs = tabulate([record({"seed": 1}, {"accuracy": 1, "loss": 2})])
+    down, plain = Sweep("s", "loss", "minimize"), Sweep("t")
+    assert ranking(runs, [plain]) == Ranking("accuracy")
+    assert ranking(runs, [down, plain]) == Ranking("loss", lowest=True)
+    assert ranking(runs, [down], best="loss") == Ranking("loss", lowest=True)
+    assert ranking(runs, [down], best="accuracy") == Ranking("accuracy")
+    assert ranking(runs, [down], highest="loss") == Ranking("loss")
+    assert ranking(tabulate([record()]), [down], best="loss") is None
+    with pytest.raises(UsageError, match="no run reported a metric 'los'; did you mean 'loss'"):
+        ranking(runs, [down], lowest="los")
+    with pytest.raises(UsageError, match="rank by one metric"):
+        ranking(runs, [down], lowest="loss", best="loss")
+
+
+def test_exported_values_are_what_they_mean() -> None:
+    columns = exported(RUNS)
+    assert columns["lr"] == [0.1, 0.001, 10, None, "[1,2]"]
+    assert columns["model"] == ["svm", "svm", "mlp", "a b", True]
+    assert str(columns["accuracy"]) == "[0.5, 0.9, nan, 0.7, 1]"
+    assert "sweep" not in columns
+
+
+def test_a_table_of_nothing_is_empty() -> None:
+    table = tabulate([])
+    assert (len(table), table.varying, table.ranked(None).tally()) == (0, (), {})
+
+
+@given(st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_and_truth_values_are_read_as_hydra_writes_them(value: Any) -> None:
+    from launcher.compose.sweepfile import override_value
+
+    read = meant(override_value(value))
+    assert (read, type(read)) == (value, type(value))

@@ -1,0 +1,163 @@
+"""Plots as specifications: what they show where nobody says, that failures are told, and that any table has one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from launcher import series
+from launcher.analysis.frames import read
+from launcher.analysis.table import Ranking, ranking, tabulate
+from launcher.errors import LaunchError, UsageError
+from launcher.item import Failed, Finished, Sweep
+from launcher.plots import theme
+from launcher.plots.render import page
+from launcher.plots.sweep import KINDS, Asked, plot
+from launcher.queues import Store
+from launcher.spec import LaunchSpec
+from tests.analysis.making import record
+from tests.queues.store_contract import agent, pop, start
+
+GRID = [
+    (f"model={model}", f"lr={lr}", f"seed={seed}")
+    for model in ("svm", "vit")
+    for lr in (0.01, 0.1, 10)
+    for seed in (0, 1)
+]
+
+
+@pytest.fixture
+def swept(store: Store) -> Store:
+    """A sweep in which vit with lr=10 failed, each other run with a series of three points."""
+    store.register(agent("a"))
+    store.push(Sweep("s", "loss", "minimize"), [LaunchSpec({"args": list(point)}, point=point) for point in GRID])
+    leases = pop(store)
+    start(store, *leases)
+    for number, lease in enumerate(leases):
+        points = [{"step": step, "loss": number + 1 / (1 + step)} for step in range(3)]
+        good = Finished({"loss": float(number)}, series.pack(points))
+        store.finish([(lease, Failed("run", "exit code 1", 1) if lease.item.point[:2] == GRID[-1][:2] else good)])
+    return store
+
+
+def drawn(store: Store, **asked: Any) -> Any:
+    table = read(store, ["s"])
+    return plot(store, ["s"], table, ranking(table, store.sweeps()), Asked(**asked))
+
+
+def test_without_flags_it_is_the_mean_along_the_number_with_a_colour_a_word(swept: Store) -> None:
+    spec = drawn(swept)
+    rows = spec["data"]["values"]
+    assert [(row["color"], row["x"], row["y"], row["n"]) for row in rows] == [
+        ("svm", 0.01, 0.5, 2), ("svm", 0.1, 2.5, 2), ("svm", 10, 4.5, 2), ("vit", 0.01, 6.5, 2), ("vit", 0.1, 8.5, 2),
+    ]  # fmt: skip
+    assert all(row["low"] < row["y"] < row["high"] for row in rows)
+    assert spec["title"]["text"] == "s: loss"
+    assert spec["title"]["subtitle"] == "mean ± 95 % interval (Student's t) over seed · 10 finished, 2 failed"
+    [line] = [layer for layer in spec["layer"] if layer["mark"]["type"] == "line"]
+    assert line["encoding"]["x"]["scale"]["type"] == "log"
+    assert line["encoding"]["color"]["scale"]["range"] == list(theme.COLORS[:2])
+
+
+def test_two_swept_keys_make_a_heatmap_whose_cells_tell_of_failures(swept: Store) -> None:
+    for spec in (drawn(swept, kind="heatmap"), drawn(swept, x="lr", y="model")):
+        cells = {(row["x"], row["y"]): (row["value"], row["text"]) for row in spec["data"]["values"]}
+        assert cells["10", "svm"] == (4.5, "4.50")
+        assert cells["10", "vit"] == (None, "failed")
+        color = next(layer["encoding"]["color"] for layer in spec["layer"] if "color" in layer["encoding"])
+        assert color["scale"]["reverse"] is True  # low is good
+    assert drawn(swept, x="model", y="lr")["data"]["values"][0]["x"] == "svm"
+
+
+def test_learning_curves_are_means_over_seeds(swept: Store) -> None:
+    for spec in (drawn(swept, x="step"), drawn(swept, kind="curves", y="loss", color="model")):
+        rows = [row for row in spec["data"]["values"] if row["line"] == 0]
+        assert [(row["x"], row["y"], row["n"]) for row in rows] == [
+            (0, 1.5, 2),
+            (1, 1.0, 2),
+            (2, pytest.approx(5 / 6), 2),
+        ]
+        assert len({row["line"] for row in spec["data"]["values"]}) == 5
+        assert spec["title"]["subtitle"].endswith("10 finished, 2 failed · 10 with a series")
+
+
+def test_parallel_coordinates_have_an_axis_for_each_key_and_the_metric(swept: Store) -> None:
+    spec = drawn(swept, kind="parallel")
+    points = spec["data"]["values"]
+    assert {point["axis"] for point in points} == {"model", "lr", "loss"}
+    assert len({point["run"] for point in points}) == 10
+    assert all(0 <= point["at"] <= 1 for point in points)
+
+
+def test_a_timeline_tells_when_each_run_ran_and_what_waited(swept: Store) -> None:
+    spec = drawn(swept, kind="timeline")
+    bars = spec["vconcat"][0]["data"]["values"]
+    assert len(bars) == len(GRID)
+    assert sorted(bar["state"] for bar in bars) == ["failed"] * 2 + ["finished"] * 10
+    assert spec["title"]["subtitle"].startswith("12 items, 12 runs on 1 agent")
+    lanes = {}
+    for bar in bars:
+        assert bar["since"] >= lanes.get(bar["lane"], 0.0)
+        lanes[bar["lane"]] = bar["until"]
+
+
+def test_without_a_result_it_is_a_timeline(store: Store) -> None:
+    store.push(Sweep("s"), [LaunchSpec({}, point=("a=1",))])
+    spec = drawn(store)
+    assert spec["title"]["text"] == "s: timeline"
+    waiting = spec["vconcat"][1]["data"]["values"]
+    assert max(row["number"] for row in waiting) == pytest.approx(1)
+
+
+def test_what_does_not_fit_is_told(swept: Store, store: Store) -> None:
+    with pytest.raises(UsageError, match="no column 'modle'; did you mean 'model'"):
+        drawn(swept, x="modle")
+    with pytest.raises(UsageError, match="'state' is no swept key and no metric"):
+        drawn(swept, color="state")
+    with pytest.raises(UsageError, match="no run reported a series of 'los'; did you mean 'loss'"):
+        drawn(swept, kind="curves", y="los")
+    with pytest.raises(UsageError, match="a timeline is one sweep's"):
+        plot(store, ["s", "t"], read(store, ["s"]), None, Asked("timeline"))
+    with pytest.raises(LaunchError, match="no run of s has reported a metric yet"):
+        plot(store, ["s"], read(store, ["s"]), None, Asked("line"))
+
+
+def test_no_text_of_a_sweep_can_end_the_script_of_its_page() -> None:
+    evil = '</script><script>alert(1)</script>"\u2028'
+    spec = theme.plot(evil, evil, {"data": {"values": [{"x": evil}]}})
+    text = page(spec, "")
+    assert text.lower().count("</script>") == 1
+    assert "<script>alert" not in text
+    assert "\u2028" not in text.partition("vegaEmbed")[2]
+
+
+VALUES = st.sampled_from(["0.1", "1e-3", "svm", "null", "'a b'", "true", "[1,2]", "-5"])
+RUNS = st.lists(
+    st.tuples(
+        st.dictionaries(st.sampled_from(["lr", "model.name", "seed", "a", "b"]), VALUES),
+        st.dictionaries(
+            st.sampled_from(["loss", "lr", "x.y"]), st.floats() | st.integers() | st.sampled_from(["NaN", None, [1]])
+        ),
+        st.sampled_from(["finished", "finished", "failed", "pending"]),
+    ),
+    max_size=12,
+)
+
+
+@given(runs=RUNS, kind=st.sampled_from([None, *KINDS[:3]]), lowest=st.booleans())
+def test_any_table_has_a_plot_or_is_told_why_not(runs: Any, kind: str | None, lowest: bool) -> None:
+    from launcher.canonical import finite
+
+    table = tabulate(record(point, finite(result), state=state) for point, result, state in runs)
+    ranked = Ranking(next(iter(table.metrics)), lowest) if table.metrics else None
+    if ranked is None and kind is None:
+        return
+    try:
+        spec = plot(None, ["s"], table, ranked, Asked(kind))  # type: ignore[arg-type]  # it reads no store
+    except LaunchError:
+        return
+    assert json.loads(json.dumps(spec, allow_nan=False)) == spec
