@@ -31,6 +31,7 @@ COMMANDS = {
     "show": "show",
     "status": "status",
     "store": "store",
+    "sync": "agent",
     "wait": "wait",
 }
 

@@ -3,8 +3,11 @@ same ending means the same on every resource."""
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
+from pathlib import Path
 from typing import Any
 
 from launcher import canonical
@@ -68,14 +71,14 @@ def _reason(exit_code: int, paths: RunPaths) -> str:
             ended = f"killed by signal {-exit_code}"
     else:
         ended = f"exit code {exit_code}"
-    last = last_line(paths)
+    last = last_line(paths.log)
     return f"{ended}: {last}" if last else ended
 
 
-def last_line(paths: RunPaths) -> str:
+def last_line(path: Path) -> str:
     """The last line of the log that is not empty: for a Python program, its exception."""
     try:
-        with paths.log.open("rb") as log:
+        with path.open("rb") as log:
             log.seek(0, 2)
             log.seek(max(0, log.tell() - TAIL_BYTES))
             lines = log.read().decode(errors="replace").split("\n")
@@ -83,3 +86,17 @@ def last_line(paths: RunPaths) -> str:
         return ""
     told = [line.strip() for line in lines if line.strip()]
     return told[-1][:LONGEST_LINE] if told else ""
+
+
+def why_not(program: str, cwd: str, there: bool, path: str | None, number: int | None, error: str) -> str:  # noqa: PLR0913
+    """Why a program cannot be started, for people, from the error of the system with this `number`. `there`: whether
+    the folder to run in is; `path`: the PATH it was searched on, None on another machine."""
+    if not there:
+        return f"the folder to run in, {cwd}, is not there"
+    if number == errno.ENOENT:
+        searched = "on PATH of its node" if path is None else f"on PATH ({path})"
+        where = "there" if "/" in program else searched
+        return f"the program {program!r} is not {where}; install it, or correct the entry point"
+    if number == errno.EACCES:
+        return f"the program {program!r} may not be executed; chmod +x it, or start it through its interpreter"
+    return f"the program {program!r} cannot be started: {os.strerror(number) if number else error}"
