@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from launcher.queues.sqlite import SqliteStore
+from tests.ray_cluster import RayCluster, ray_missing
 from tests.services import FAST, Docker, Postgres, Registry, docker_missing, postgres_programs
 from tests.slurm import SlurmCluster, slurm_missing
 
@@ -113,6 +114,23 @@ def slurm(slurm_cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Itera
     monkeypatch.setenv("SLURM_CONF", str(slurm_cluster.config))
     yield slurm_cluster
     slurm_cluster.clear()
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[RayCluster]:
+    """A Ray cluster of several nodes for the tests of a module."""
+    missing = ray_missing()
+    needs("ray", missing is None, str(missing))
+    cluster = RayCluster()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def ray_address(ray_cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of the cluster, which agents find by themselves."""
+    monkeypatch.setenv("RAY_ADDRESS", ray_cluster.address)
+    return ray_cluster.address
 
 
 @pytest.fixture(scope="session")

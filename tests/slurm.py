@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests.services import free_port
@@ -62,18 +63,20 @@ class SlurmCluster:
         controller, database, *nodes = self._ports
         accounts = [
             "AccountingStorageType=accounting_storage/slurmdbd", "AccountingStorageHost=127.0.0.1",
-            f"AccountingStoragePort={database}", "AccountingStorageEnforce=associations,limits,qos",
+            f"AccountingStoragePort={database}", f"AccountingStoragePass={self.folder}/munge/socket",
+            "AccountingStorageEnforce=associations,limits,qos",
         ] if accounting else ["AccountingStorageType=accounting_storage/none"]  # fmt: skip
         lines = [
             "ClusterName=launcher", f"SlurmctldHost={self.host}(127.0.0.1)", f"SlurmctldPort={controller}",
-            "SlurmUser=root", "SlurmdUser=root", "AuthType=auth/munge", f"AuthInfo=socket={self.folder}/munge/socket",
+            "SlurmUser=root", "SlurmdUser=root", "AuthType=auth/munge",
+            f"AuthInfo=socket={self.folder}/munge/socket,cred_expire=5",
             f"StateSaveLocation={self.folder}/state", f"SlurmdSpoolDir={self.folder}/spool-%n",
             f"SlurmctldPidFile={self.folder}/slurmctld.pid", f"SlurmdPidFile={self.folder}/slurmd-%n.pid",
             f"SlurmctldLogFile={self.folder}/log/slurmctld", f"SlurmdLogFile={self.folder}/log/%n",
             "SlurmdParameters=config_overrides", "ProctrackType=proctrack/linuxproc", "TaskPlugin=task/none",
             "SelectType=select/cons_tres", "SelectTypeParameters=CR_Core_Memory", "MpiDefault=none",
             "JobAcctGatherType=jobacct_gather/none", "MailProg=/bin/true", "ReturnToService=2", "MaxArraySize=1001",
-            "KillWait=3", "SlurmdTimeout=10", "UnkillableStepTimeout=30", "DefMemPerCPU=16",
+            "KillWait=3", "MessageTimeout=3", "SlurmdTimeout=10", "UnkillableStepTimeout=30", "DefMemPerCPU=16",
             "SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0,bf_interval=1",
             *accounts, *settings,
             *(
@@ -136,6 +139,16 @@ class SlurmCluster:
         self._daemons[name].terminate()
         self._daemons.pop(name).wait()
 
+    def crash(self, node: str) -> None:
+        """As a power failure of this node: its daemon, and everything that runs below it."""
+        self.kill(node)
+        mark = f"SLURMD_NODENAME={node}\0".encode()
+        jobs = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if mark in _read(path)]
+        for pid in {*jobs, *map(_parent, jobs)}:
+            if pid in jobs or b"slurmstepd" in _read(Path(f"/proc/{pid}/cmdline")):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
     def _begin(self, name: str, *command: str, **environment: str) -> None:
         with (self.folder / "log" / f"{name}.out").open("ab") as log:
             self._daemons[name] = subprocess.Popen(
@@ -192,6 +205,17 @@ class SlurmCluster:
                     daemon.kill()
                     daemon.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _parent(pid: int) -> int:
+    return int((_read(Path(f"/proc/{pid}/stat")).rpartition(b")")[2].split() or [b"", b"0"])[1])
 
 
 def _listens(port: int) -> bool:

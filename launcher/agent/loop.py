@@ -14,14 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from launcher.agent.heartbeat import heard
 from launcher.agent.host import describe, end_strays
-from launcher.agent.neighbours import Neighbours
+from launcher.agent.neighbours import Neighbours, of_engine
 from launcher.agent.places import Places
 from launcher.agent.reports import Reports
-from launcher.agent.runs import AgentEvent, Prepared, Run, late, traced
+from launcher.agent.runs import AgentEvent, Prepared, Run, late, not_started, traced
 from launcher.agent.stalls import Stalls
 from launcher.agent.troubles import Troubles
-from launcher.errors import LaunchError, NoRoomError, RunnerError, StoreError
+from launcher.errors import LaunchError, RunnerError, StoreError
 from launcher.item import Cancelled, Failed, Lease, Lost, Outcome, Preempted
 from launcher.paths import RunPaths
 from launcher.policy import timeout
@@ -74,15 +75,14 @@ class Agent:
         self._runners: dict[str, Runner] = {}
         self._checkouts = Checkouts(root / "sources", store.patch, self._code_in_use)
         self._wake = threading.Event()
-        self._done = threading.Event()
         self._stops = 0
         self._troubles = Troubles(root / "runs", lease_seconds, listen)
         self._tidied = -math.inf
         self.info = describe(tuple(queues or ()), max_jobs or 1, self._slots.total())
         self._traces = RunTraces(self.info.id, store.events)
-        self._listen = heard = traced(self._traces, listen)
-        self._reports = Reports(store, heard)
-        self._neighbours = Neighbours(store, self.info, lease_seconds, heard)
+        self._listen = hear = traced(self._traces, listen)
+        self._reports = Reports(store, hear)
+        self._neighbours = Neighbours(store, self.info, lease_seconds, hear)
         self._stalls = Stalls(store, self.info.id, lease_seconds / 6)  # it steps every third at least
 
     def run(self) -> None:
@@ -105,14 +105,10 @@ class Agent:
 
     @contextmanager
     def _registered(self) -> Iterator[None]:
-        self._store.register(self.info)
-        beating = threading.Thread(target=self._beat, daemon=True, name="heartbeat")
-        beating.start()
         try:
-            yield
+            with heard(self._store, self.info, self._lease_seconds / 3, self._troubles):
+                yield
         finally:
-            self._done.set()
-            beating.join()
             self._leave()
 
     def stop(self) -> None:
@@ -135,7 +131,7 @@ class Agent:
                 full = self._places.full([run.resource for run in self._runs.values()])
                 names = partial(self._places.names, remote=False)
                 self._stalls.look(names, None if full else self._slots.room(), time.time())
-            watched = any(not (run.remote and self._stops) for run in self._runs.values())
+            watched = bool(self._local() if self._stops else self._runs)
             held_up = (self._places.engine_full or self._troubles.folder_fails) and not self._stops
             waits = watched or took or held_up or (self._drain and self._places.due() is not None)
             more = waits or not (self._stops or self._drain)
@@ -259,15 +255,16 @@ class Agent:
         handles = runner.submit([each.request for each in prepared]) if prepared else []
         for each, handle in zip(prepared, handles, strict=True):
             token = each.lease.token
-            if isinstance(handle, NoRoomError):
-                self._end(each.lease, Preempted(str(handle)))
-            elif isinstance(handle, RunnerError):
-                self._end(each.lease, Failed(handle.stage, str(handle)))
+            if isinstance(handle, RunnerError):
+                self._end(each.lease, not_started(handle))
             else:
                 devices = self._slots.devices(token)
                 found = {**handle, "code": each.code} | ({"gpus": devices} if devices else {})
                 run = self._runs[token] = Run(each.lease, runner, found)
                 self._reports.started(run)
+
+    def _local(self) -> list[Run]:
+        return [run for run in self._runs.values() if not run.remote]
 
     def _code_in_use(self) -> list[str]:
         return [str(run.handle.get("code")) for run in self._runs.values()]
@@ -279,22 +276,13 @@ class Agent:
 
     # -- staying alive, and what others left ----------------------------------------------------------------------
 
-    def _beat(self) -> None:
-        while not self._done.wait(self._lease_seconds / 3):
-            try:
-                self._store.heartbeat(self.info.id)
-            except StoreError as error:
-                self._troubles.store_fails(error)
-            else:
-                self._troubles.store_works()
-
     def _recover(self) -> None:
         """Go on with the runs that agents of this machine left that died; what they had not started is put back."""
         if self._stops:
             return
         left = self._neighbours.look(self._places.names(), time.monotonic())
         if left:  # before their leases end, so that nobody starts them beside what still runs
-            self._end_strays({lease.token for _, lease in left if lease.item.handle is None})
+            self._end_strays({lease.token for _, lease in left if lease.item.handle is None and not of_engine(lease)})
         for dead, lease in left:
             self._take_over(lease, Lost(f"its agent (pid {dead.pid}) died before it was started"))
         if time.monotonic() > self._tidied + self._lease_seconds:
@@ -302,12 +290,17 @@ class Agent:
 
     def _take_over(self, lease: Lease, unless_started: Outcome) -> None:
         """A lease that we have from now on, and the run that goes with it, if there is one."""
-        handle = lease.item.handle
+        runner = self._runner(str(lease.document.get("resource")))
+        try:
+            handle = lease.item.handle or runner.submitted(lease.token, self._root / "runs")
+        except RunnerError:
+            return  # we have the lease, and look again
         if handle is None:
             self._end(lease, unless_started)
             return
-        runner = self._runner(str(lease.document.get("resource")))
-        self._runs[lease.token] = Run(lease, runner, handle, adopted=True)
+        run = self._runs[lease.token] = Run(lease, runner, handle, adopted=True)
+        if lease.item.handle is None:
+            self._reports.started(run)
         self._slots.take(lease.token, Needs.of(lease.document), handle.get("gpus", ()))
         self._checkouts.hold(str(handle.get("code", "")))
 
@@ -319,11 +312,10 @@ class Agent:
         self._tidied = time.monotonic()
 
     def _leave(self) -> None:
-        for run in self._runs.values():
-            if not run.remote:
-                self._stop_run(run, Preempted("its agent stopped"))
+        for run in self._local():
+            self._stop_run(run, Preempted("its agent stopped"))
         deadline = time.monotonic() + self._lease_seconds
-        while any(not run.remote for run in self._runs.values()) and time.monotonic() < deadline:
+        while self._local() and time.monotonic() < deadline:
             self._collect()
             self._wake.wait(SOON_SECONDS)
         for runner in self._runners.values():
@@ -337,15 +329,14 @@ class Agent:
 
     def _hand_over(self) -> None:
         """What engines run is left to them, and to whoever looks next; everything else goes back."""
-        for token in [token for token, run in self._runs.items() if not run.remote]:
-            self._end(self._runs.pop(token).lease, Preempted("its agent stopped"))
-        self._reports.send(self._runs)
-        if self._runs:
-            queues = tuple(sorted({run.lease.item.queue for run in self._runs.values()}))
-            self._store.register(replace(self.info, detached=True, queues=queues))
-            self._tell("detached", f"{len(self._runs):,} runs go on without an agent; launcher sync collects them")
-        else:
+        if not (queues := {run.lease.item.queue for run in self._runs.values() if run.remote}):
             self._store.leave(self.info.id)
+            return
+        for run in self._local():
+            self._end(self._runs.pop(run.lease.token).lease, Lost("its agent stopped"))
+        self._reports.send(self._runs)
+        self._store.register(replace(self.info, detached=True, queues=tuple(sorted(queues))))
+        self._tell("detached", f"{len(self._runs):,} runs go on without an agent; launcher sync collects them")
 
     def _tell(self, kind: str, text: str, lease: Lease | None = None, outcome: Outcome | None = None) -> None:
         self._listen(AgentEvent(kind, text, lease, outcome))

@@ -35,7 +35,7 @@ class Neighbours:
         self._fail_unfit(others, queues)
         for other in self._watch.silent(others, now):
             reason = f"its agent was silent for more than {self._lease_seconds:g} s"
-            engines = {lease.item.queue for lease in self._store.held(other.id) if on_engine(lease)}
+            engines = {lease.item.queue for lease in self._store.held(other.id) if of_engine(lease)}
             if engines:
                 if engines <= set(queues):  # else somebody who serves them goes on with them
                     left += self._adopt_runs_of_engines(other, reason)
@@ -47,8 +47,8 @@ class Neighbours:
     def _adopt_runs_of_engines(self, silent: AgentInfo, reason: str) -> list[tuple[AgentInfo, Lease]]:
         """An engine's runs are there although their agent is not heard; its others are lost to us."""
         adopted = self._adopt(silent, "is silent", silent.beats)
-        self._store.finish([(lease, Lost(reason)) for lease in adopted if not on_engine(lease)])
-        return [(silent, lease) for lease in adopted if on_engine(lease)]
+        self._store.finish([(lease, Lost(reason)) for lease in adopted if not of_engine(lease)])
+        return [(silent, lease) for lease in adopted if of_engine(lease)]
 
     def _adopt(self, gone: AgentInfo, how: str = "died", beats: int | None = None) -> list[Lease]:
         how = "left" if gone.detached else how
@@ -76,6 +76,6 @@ def _is_left(other: AgentInfo, queues: Sequence[str]) -> bool:
     return set(other.queues) <= set(queues) if other.detached else died_here(other)
 
 
-def on_engine(lease: Lease) -> bool:
-    """Whether its run was submitted to an engine, which runs it whatever becomes of agents."""
-    return lease.document.get("resource") in REMOTE and lease.item.handle is not None
+def of_engine(lease: Lease) -> bool:
+    """Whether an engine runs it, whatever becomes of agents."""
+    return lease.document.get("resource") in REMOTE

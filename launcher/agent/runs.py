@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from launcher.item import Cancelled, Failed, Lease, Outcome
+from launcher.errors import NoRoomError, RunnerError
+from launcher.item import Cancelled, Failed, Lease, Outcome, Preempted
 from launcher.policy import timeout
 from launcher.runners import REMOTE, Handle, Request, Runner
 from launcher.tracing import RunTraces
@@ -100,3 +101,8 @@ def late(lease: Lease, taken: float) -> Failed | None:
     if allowed is None or time.monotonic() <= taken + allowed:
         return None
     return Failed("timeout", f"was not started within its timeout of {allowed:g} s")
+
+
+def not_started(error: RunnerError) -> Outcome:
+    """The end of a run that its runner could not start: it waits again where only room was lacking."""
+    return Preempted(str(error)) if isinstance(error, NoRoomError) else Failed(error.stage, str(error))

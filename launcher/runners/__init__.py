@@ -99,6 +99,10 @@ class Runner(Protocol):
     def strays(self, root: Path) -> Sequence[Stray]:
         """What is there on this machine of runs below `root`: processes, containers."""
 
+    def submitted(self, token: str, root: Path) -> Handle | None:
+        """The handle of a run that was submitted with this lease although nobody heard so; None if it was not.
+        RunnerError while that cannot be said."""
+
     def end(self, strays: Sequence[Stray]) -> None:
         """End these at once."""
 

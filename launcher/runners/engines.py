@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -178,8 +179,10 @@ class Judge:
                 return Preempted(told)
             case Word.BROKEN:
                 return Lost(f"{told}: its node failed")
-        if own and code is not None and (said.word is not Word.GONE or isinstance(judge(code, paths), Finished)):
-            return judge(code, paths)
+        if own and code is not None:
+            outcome = judge(code, paths)
+            known = said.word is not Word.GONE or isinstance(outcome, Finished)
+            return outcome if known else Lost(f"{self.name} does not know its job any more, which was stopped")
         if not _missed(paths.folder):
             return None
         if said.word is Word.FAILED:
@@ -213,3 +216,19 @@ def _missed(folder: Path) -> bool:
             mark.touch()
         since = time.time()
     return time.time() - since >= MISSING_SECONDS
+
+
+class Waking:
+    """Calls `wake` every so many `seconds` while `wanted`, in a thread: engines tell nobody when a run has ended."""
+
+    def __init__(self, wake: Callable[[], None], seconds: float) -> None:
+        self.wanted = False
+        self.closed = threading.Event()
+        self._wake = wake
+        self._seconds = seconds
+        threading.Thread(target=self._run, daemon=True, name="waking").start()
+
+    def _run(self) -> None:
+        while not self.closed.wait(self._seconds):
+            if self.wanted:
+                self._wake()

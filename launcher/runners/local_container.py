@@ -112,6 +112,10 @@ class LocalContainer:
             found += (Stray(f"{program}:{container}", item, token) for container, item, token in left)
         return found
 
+    def submitted(self, token: str, root: Path) -> Handle | None:  # noqa: ARG002 - the protocol's
+        """See `Runner.submitted`: such a run is a stray here, and is started again."""
+        return None
+
     def end(self, strays: Sequence[Stray]) -> None:
         """See `Runner.end`."""
         names = [str(stray.id) for stray in strays]

@@ -94,6 +94,10 @@ class LocalProcess:
                 found.append(Stray(pid, Path(folder).parent.name, environment.get("LAUNCHER_LEASE_TOKEN", "")))
         return found
 
+    def submitted(self, token: str, root: Path) -> Handle | None:  # noqa: ARG002 - the protocol's
+        """See `Runner.submitted`: such a run is a stray here, and is started again."""
+        return None
+
     def end(self, strays: Sequence[Stray]) -> None:
         """See `Runner.end`: killed, and waited for, since their items may start again at once."""
         handles = []

@@ -2,7 +2,8 @@
 allocation, some at once, and writes down by rename how each ended, so that no engine has to be believed alone.
 
 `python -I -S node.py TASKS INDEX AT_ONCE`: line INDEX (from 0) of the file TASKS names the folders of the runs, which
-hold a request each. `launcher.runners.engines` writes requests and reads outcomes."""
+hold a request each; `python -I -S node.py -- FOLDER` runs one. `launcher.runners.engines` writes requests and reads
+outcomes."""
 
 from __future__ import annotations
 
@@ -23,6 +24,9 @@ TICK_SECONDS = 1.0
 
 AGAIN = 75
 """EX_TEMPFAIL: a program that was warned, and exits so, has saved its state and wants to be started again."""
+
+LATE_SECONDS = 0.2
+"""How much later than its program the node may hear that both are being ended."""
 
 REFERENCE = re.compile(r"\$\{(\w+)\}")
 WARNINGS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGINT)
@@ -83,7 +87,7 @@ class Run:
             self.signal(signal.SIGKILL)
 
     def signal(self, number: int) -> None:
-        """To its whole group."""
+        """To all of its group."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
@@ -107,6 +111,7 @@ class Allocation:
         self._stopping = False
         self._warned = False
         self._again = False
+        self._watched = int(os.environ.pop("LAUNCHER_WATCH", "0"))
 
     def run(self) -> int:
         """Work until all have ended; the exit code is theirs if it is one for all, else 1."""
@@ -120,6 +125,8 @@ class Allocation:
                 told = signal.sigtimedwait(watched, TICK_SECONDS)
                 self._hear(told.si_signo if told else 0)
                 codes |= self._reaped()
+                if self._watched and os.getppid() != self._watched:  # who started us was killed
+                    self._hear(signal.SIGTERM)
                 now = time.monotonic()
                 for run in self._running.values():
                     run.look(now)
@@ -160,7 +167,8 @@ class Allocation:
         elif number in WARNINGS:
             self._warned = True
             for run in self._running.values():
-                run.signal(number)
+                with suppress(ProcessLookupError):
+                    os.kill(run.pid, number)  # alone: what it has started may know nothing of such a signal
 
     def _reaped(self) -> set[int]:
         codes = set()
@@ -171,6 +179,9 @@ class Allocation:
                     self._free.append(run.slot)
                     run.signal(signal.SIGKILL)  # what it started and left behind
                     code = os.waitstatus_to_exitcode(ended[1])
+                    if code and not self._stopping and signal.sigtimedwait({signal.SIGTERM}, LATE_SECONDS):
+                        self._hear(signal.SIGTERM)  # engines signal all processes: it may have died of that first
+                        run.stopped = True
                     if code == AGAIN and self._warned and not run.stopped:
                         self._again = run.stopped = True
                     run.write(exit_code=code, again=self._again)
@@ -231,4 +242,6 @@ def main(tasks: str, index: int, at_once: int) -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "--":
+        sys.exit(Allocation(sys.argv[2:], 1).run())
     sys.exit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))

@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 import secrets
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +16,7 @@ from launcher.errors import NoRoomError, RunnerError
 from launcher.item import Lease, Outcome
 from launcher.paths import RunPaths, write_atomically
 from launcher.runners import Handle, Request, Stray, slurm_cluster
-from launcher.runners.engines import Judge, Said, Word, ask_to_stop, withdraw, write_request
+from launcher.runners.engines import Judge, Said, Waking, Word, ask_to_stop, withdraw, write_request
 from launcher.runners.node import OUTCOME, STOP
 from launcher.runners.slurm_cluster import REFUSED, UNREACHED, Limits, Listed, Task
 from launcher.runners.slurm_request import SlurmBatch, SlurmRequest, batches, mark, slurm_request
@@ -34,6 +33,9 @@ BATCHES = ".slurm"
 KEPT_SECONDS = 7 * 86400.0
 """How long the folder of an array is kept that Slurm has forgotten."""
 
+LOOKED_SECONDS = 1.0
+"""How long what Slurm says is true of other runs that an agent asks for in turn."""
+
 DEATH_SECONDS = 30.0
 """How long jobs that are ended may take to be gone, before others take their place anyway."""
 
@@ -41,19 +43,16 @@ DEATH_SECONDS = 30.0
 class Slurm:
     """The runner for `slurm`; see `launcher.runners.Runner` for its verbs."""
 
-    remote = True
-
     def __init__(self, wake: Callable[[], None], poll_seconds: float = POLL_SECONDS) -> None:
-        self._wake = wake
+        self._waking = Waking(wake, poll_seconds)
         self._poll_seconds = poll_seconds
-        self._closed = threading.Event()
-        self._waking: threading.Thread | None = None
         self._limits: Limits | None = None
         self._asked = -math.inf
         self._used = 0
         self._counted = -math.inf
         self._refused = 0.0
-        self._alive = False
+        self._looked = -math.inf
+        self._found: Mapping[str, Handle] = {}
         self._stopping: set[str] = set()
         self._to_cancel: set[Task] = set()
 
@@ -80,7 +79,7 @@ class Slurm:
             self._limits = slurm_cluster.limits()
         old = now >= self._counted + self._poll_seconds
         if self._limits is None or (old and self._listed() is None):
-            self._refused = now + self._poll_seconds
+            self._refused, self._waking.wanted = now + self._poll_seconds, True
             return 0
         return min(AT_ONCE, max(0, self._limits.jobs - self._used))
 
@@ -90,21 +89,20 @@ class Slurm:
         found: dict[str, Handle | RunnerError] = {}
         for some in batches(asked, self._known_limits().tasks):
             found |= self._submit(some)
-        self._watch()
+        self._waking.wanted = True
         return [found[request.token] for request in asked]
 
     def poll(self, handles: Mapping[str, Handle]) -> dict[str, Outcome | None]:
         """See `Runner.poll`: Slurm is asked every few seconds; between, nothing is known of any."""
-        self._alive = bool(handles)
-        self._watch()
         self._flush()
+        self._waking.wanted = bool(handles or self._to_cancel)
         known: dict[str, Outcome | None] = dict.fromkeys(handles)
         if time.monotonic() < self._asked + self._poll_seconds:
             return known
         self._asked = time.monotonic()
         if (listed := self._listed()) is None:
             return known
-        said = {token: listed.said.get(_task(handle)) for token, handle in handles.items()}
+        said = {token: listed.of(_task(handle)) for token, handle in handles.items()}
         said |= self._accounted({token: handles[token] for token, told in said.items() if told is None})
         for token, handle in handles.items():
             if told := said[token]:
@@ -146,6 +144,16 @@ class Slurm:
                     shutil.rmtree(old)
         return found
 
+    def submitted(self, token: str, root: Path) -> Handle | None:
+        """See `Runner.submitted`: Slurm's comments lead to the folders of arrays, and these to leases."""
+        if not (root / BATCHES).is_dir():
+            return None
+        if time.monotonic() > self._looked + LOOKED_SECONDS:
+            if (listed := self._listed()) is None:
+                raise RunnerError("Slurm does not answer, so nobody knows yet whether it has this run")
+            self._looked, self._found = time.monotonic(), _handles(listed, root / BATCHES)
+        return self._found.get(token)
+
     def end(self, strays: Sequence[Stray]) -> None:
         """See `Runner.end`: waited for, since their items may start again at once. A run that shares its allocation
         with others that go on is stopped by its node."""
@@ -170,12 +178,12 @@ class Slurm:
             gone = listed and not any(_lives(listed.said[task]) for task in tasks & listed.said.keys())
             if gone and all((folder / OUTCOME).exists() for folder in folders):
                 return
-            self._closed.wait(0.2)
+            self._waking.closed.wait(0.2)
 
     def close(self) -> None:
         """See `Runner.close`: the jobs go on."""
         self._flush()
-        self._closed.set()
+        self._waking.closed.set()
 
     # -- how runs start -------------------------------------------------------------------------------------------
 
@@ -214,7 +222,7 @@ class Slurm:
         return dict.fromkeys((request.token for request in requests), refused)
 
     def _no_room(self, why: str) -> NoRoomError:
-        self._refused = time.monotonic() + self._poll_seconds
+        self._refused, self._waking.wanted = time.monotonic() + self._poll_seconds, True
         self._limits = None  # they may have changed
         return NoRoomError(f"Slurm takes no more jobs now: {why}")
 
@@ -241,23 +249,26 @@ class Slurm:
         if self._to_cancel:
             self._to_cancel -= slurm_cluster.cancel(self._to_cancel)
 
-    def _watch(self) -> None:
-        if self._waking is None:
-            self._waking = threading.Thread(target=self._wake_often, daemon=True, name="slurm")
-            self._waking.start()
-
-    def _wake_often(self) -> None:
-        while not self._closed.wait(self._poll_seconds):
-            if self._alive or self._to_cancel or self._refused:
-                self._wake()
-
 
 def _handle(batch: SlurmBatch, number: int, job: str) -> Handle:
     request = batch.requests[number]
+    return _as_handle(job, batch.place(number), request.folder, batch.folder, request.pack > 1)
+
+
+def _as_handle(job: str, task: int, folder: Path, batch: Path, packed: bool) -> Handle:
+    return {"job": job, "task": task, "dir": str(folder), "batch": str(batch), "pack": packed}
+
+
+def _handles(listed: Listed, folder: Path) -> dict[str, Handle]:
+    """By their tokens, all runs below this folder of arrays that Slurm knows of."""
+    arrays = {job: Path(comment.partition(":")[2]) for (job, _), comment in listed.comments.items()
+              if comment.startswith(mark(folder))}  # fmt: skip
     return {
-        "job": job, "task": batch.place(number), "dir": str(request.folder), "batch": str(batch.folder),
-        "pack": request.pack > 1,
-    }  # fmt: skip
+        token: _as_handle(job, task, run, batch, len(runs) > 1)
+        for job, batch in arrays.items()
+        for task, runs in _leases(batch).items()
+        for run, token in runs
+    }
 
 
 def _task(handle: Handle) -> Task:

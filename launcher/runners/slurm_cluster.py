@@ -35,6 +35,8 @@ UNREACHED = re.compile(
     re.IGNORECASE,
 )
 
+REST = "N/A"
+
 Task = tuple[str, str]
 """A task of a job array: the array's job ID, and the task's number."""
 
@@ -113,6 +115,10 @@ class Listed:
     said: Mapping[Task, Said]
     comments: Mapping[Task, str]
 
+    def of(self, task: Task) -> Said | None:
+        """What is said of a task; one record speaks for all of an array that were cancelled before they started."""
+        return self.said.get(task) or self.said.get((task[0], REST))
+
     @property
     def waiting_or_running(self) -> int:
         """How many count against the user's limits."""
@@ -137,7 +143,7 @@ def listed() -> Listed | None:
 def accounted(jobs: Iterable[str]) -> dict[Task, Said] | None:
     """What the accounts tell of all tasks of these arrays; None while they do not answer."""
     told = ask(
-        "sacct", "--noheader", "--parsable2", "--allocations", "--array", "--format=JobID,State,Reason",
+        "sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State,Reason",
         f"--jobs={','.join(sorted(set(jobs)))}",
     )  # fmt: skip
     if told.code:
