@@ -14,7 +14,7 @@ $(VENV)/.run: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[examples,otel,pandas,parquet,plot,postgres,dev,server,wandb]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[examples,otel,pandas,parquet,plot,postgres,ray,dev,server,wandb]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.test
@@ -63,7 +63,10 @@ services: ## Install and start what the full suite needs (as root, from Debian p
 	@for program in dockerd docker-registry busybox; do command -v $$program >/dev/null || missing=yes; done; test -z "$$missing" || \
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 		docker.io docker-registry busybox-static >/dev/null; }
-	@echo "The programs of PostgreSQL and Docker are there; the tests start servers of their own"
+	@for program in munged slurmctld slurmd slurmdbd mariadbd; do command -v $$program >/dev/null || missing=yes; done; test -z "$$missing" || \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+		slurm-wlm slurmdbd munge mariadb-server >/dev/null; }
+	@echo "The programs of PostgreSQL, Docker and Slurm are there; the tests start servers of their own"
 
 clean: ## Remove the environment and everything that was built or run
 	rm -rf $(VENV) .launcher dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

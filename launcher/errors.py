@@ -65,6 +65,10 @@ class RunnerError(LaunchError):
         self.stage = stage
 
 
+class NoRoomError(RunnerError):
+    """An engine takes no more runs just now; this one may be tried again later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing wrong with a launch spec: `path` (dotted, `[i]` for list items), what it is, what was expected.

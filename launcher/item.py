@@ -315,6 +315,8 @@ class AgentInfo:
     beats: int = 0
     room: Mapping[str, float] = field(default_factory=dict)
     """What it has in all: cpus, memory in bytes, gpus; nothing where it does not say."""
+    detached: bool = False
+    """It ended, and left its runs to the engine that executes them: nobody watches them until another takes over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,35 +4,17 @@ dispatcher checks and settles policies when items are added, stores and agents a
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from launcher.item import Cancelled, Failed, Finished, Lost, Outcome, Preempted
+from launcher.resources import seconds
 
 MAX_ATTEMPTS = 3
 """How often an item is started when nobody says otherwise; then only runs that were lost are tried again."""
 
 CAUSES = ("failed", "lost", "preempted", "timeout")
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-SPAN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhd])\s*")
-
-
-def seconds(span: float | str) -> float:
-    """A span of time in seconds: a number of them, or a text as `90s`, `5m`, `1h 30m`, `2d`; ValueError for others.
-
-    >>> seconds("1h 30m"), seconds(2.5)
-    (5400.0, 2.5)
-    """
-    if isinstance(span, bool) or not isinstance(span, int | float | str):
-        raise ValueError(f"{span!r} is no span of time; expected seconds, or a text as 90s, 5m, 1h 30m")
-    if isinstance(span, str):
-        parts = SPAN.findall(span)
-        if not parts or SPAN.sub("", span):
-            raise ValueError(f"{span!r} is no span of time; expected seconds, or a text as 90s, 5m, 1h 30m")
-        return float(sum(float(number) * UNITS[unit] for number, unit in parts))
-    return float(span)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +74,12 @@ class Retry:
 
 def timeout(document: Mapping[str, Any], which: str) -> float | None:
     """The seconds that a spec's `timeout` allows for `run`, `start` (from taken to running) or `queue` (waiting), if
-    it says.
+    it says; `run` is the `time` of its `resources` where it does not.
 
     >>> timeout({"timeout": {"run": "2h"}}, "run")
     7200.0
     """
     told = (document.get("timeout") or {}).get(which)
+    if told is None and which == "run":
+        told = (document.get("resources") or {}).get("time")
     return None if told is None else seconds(told)

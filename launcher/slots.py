@@ -12,28 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import UsageError
+from launcher.resources import AMOUNT, BYTES, Resources, in_bytes
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
-AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", re.IGNORECASE)
 SMI_SECONDS = 10.0
 EPSILON = 1e-9
 UNKNOWN = 1e300
 """The bytes of a machine that does not tell: more than anybody asks for."""
-
-
-def in_bytes(amount: float | str) -> float:
-    """Bytes of an amount of memory: a number of them, or a text as `512MB`, `8G`, `8GiB`; ValueError for others.
-
-    >>> in_bytes("8GiB"), in_bytes("1.5G")
-    (8589934592.0, 1500000000.0)
-    """
-    if isinstance(amount, str):
-        match = AMOUNT.fullmatch(amount.strip())
-        if not match:
-            raise ValueError(f"{amount!r} is no amount of memory; expected bytes, or a text as 512MB, 8G, 8GiB")
-        return float(match[1]) * UNITS[match[2].upper()]
-    return float(amount)
 
 
 def _number(given: object) -> float:
@@ -45,7 +30,7 @@ def _number(given: object) -> float:
 def _docker_bytes(given: object) -> float:
     """As Docker reads an amount: m and g are powers of two; 0 for what is none."""
     match = AMOUNT.fullmatch(str(given).strip())
-    return float(match[1]) * UNITS[match[2].upper().removesuffix("I") + ("I" if match[2] else "")] if match else 0.0
+    return float(match[1]) * BYTES[match[2].upper().removesuffix("I") + ("I" if match[2] else "")] if match else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +44,8 @@ class Needs:
 
     @staticmethod
     def of(document: Mapping[str, Any]) -> Needs:
-        """The needs of a launch spec: of the `resource_args` of what runs on the agent's own machine, and its `limits`.
+        """The needs of a launch spec: its `resources` and `resource_args`, where the agent's own machine runs it, and
+        its `limits`. What an engine runs finds its room there.
 
         >>> asked = {"local-process": {"gpus": 0.5}}
         >>> Needs.of({"resource": "local-process", "resource_args": asked}).gpus
@@ -68,14 +54,16 @@ class Needs:
         resource = document.get("resource")
         asked = (document.get("resource_args") or {}).get(resource) or {}
         limits = dict(document.get("limits") or {})
+        told = Resources.of(document)
+        general = {"cpus": told.cpus, "memory": told.memory, "gpus": told.gpus}
         if resource == "local-process":
-            return Needs(
-                float(asked.get("cpus") or 0), in_bytes(asked.get("memory") or 0), float(asked.get("gpus") or 0), limits
-            )
+            asked = general | asked
+            return Needs(float(asked["cpus"] or 0), in_bytes(asked["memory"] or 0), float(asked["gpus"] or 0), limits)
         if resource == "local-container":
             memory = asked.get("memory", asked.get("m"))
-            cpus = asked.get("cpus", asked.get("cpu"))
-            return Needs(_number(cpus), _docker_bytes(memory), _number(asked.get("gpus")), limits)
+            cpus = asked.get("cpus", asked.get("cpu", told.cpus))
+            in_all = (told.memory or 0.0) if memory is None else _docker_bytes(memory)
+            return Needs(_number(cpus), in_all, _number(asked.get("gpus", told.gpus)), limits)
         return Needs(limits=limits)
 
     def row(self) -> dict[str, Any] | None:

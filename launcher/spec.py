@@ -21,7 +21,7 @@ DEFAULT_PRIORITY = PRIORITIES["medium"]
 RESOURCE_ALIASES = {"local": "local-container"}
 """W&B's older names."""
 
-POLICIES = ("retry", "timeout", "limits", "fingerprint")
+POLICIES = ("retry", "timeout", "limits", "resources", "fingerprint")
 """Fields of a spec that say how its item is treated, not what runs."""
 
 CHANGES = ("dirty", "in_place")

@@ -17,7 +17,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from launcher.queues.sqlite import SqliteStore
+from tests.ray_cluster import RayCluster, ray_missing
 from tests.services import FAST, Docker, Postgres, Registry, docker_missing, postgres_programs
+from tests.slurm import SlurmCluster, slurm_missing
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REQUIRED = set(filter(None, os.environ.get("LAUNCHER_TEST_REQUIRE", "").split(",")))
@@ -94,6 +96,41 @@ def docker(docker_daemon: Docker, monkeypatch: pytest.MonkeyPatch) -> Docker:
     """The session's Docker, which every `docker` that the test starts talks to."""
     monkeypatch.setenv("DOCKER_HOST", docker_daemon.url)
     return docker_daemon
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster() -> Iterator[SlurmCluster]:
+    """A Slurm cluster of three nodes for this session's tests."""
+    missing = slurm_missing()
+    needs("slurm", missing is None, str(missing))
+    cluster = SlurmCluster()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def slurm(slurm_cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmCluster]:
+    """The session's Slurm, which every program of Slurm that the test starts talks to; nothing runs in it."""
+    monkeypatch.setenv("SLURM_CONF", str(slurm_cluster.config))
+    yield slurm_cluster
+    slurm_cluster.clear()
+
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[RayCluster]:
+    """A Ray cluster of several nodes for the tests of a module."""
+    missing = ray_missing()
+    needs("ray", missing is None, str(missing))
+    cluster = RayCluster()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def ray_address(ray_cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of the cluster, which agents find by themselves."""
+    monkeypatch.setenv("RAY_ADDRESS", ray_cluster.address)
+    return ray_cluster.address
 
 
 @pytest.fixture(scope="session")

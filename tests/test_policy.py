@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from launcher.agent.watch import Watch
 from launcher.item import AgentInfo, Failed
-from launcher.policy import Retry, seconds, timeout
+from launcher.policy import Retry, timeout
+from launcher.resources import seconds
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.errors import UsageError
-from launcher.slots import Needs, Slots, chosen, discover, in_bytes
+from launcher.resources import in_bytes
+from launcher.slots import Needs, Slots, chosen, discover
 
 
 @pytest.mark.parametrize(

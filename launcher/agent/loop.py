@@ -7,14 +7,19 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from launcher.agent.heartbeat import heard
 from launcher.agent.host import describe, end_strays
-from launcher.agent.neighbours import Neighbours
+from launcher.agent.neighbours import Neighbours, of_engine
+from launcher.agent.places import Places
 from launcher.agent.reports import Reports
-from launcher.agent.runs import AgentEvent, Prepared, Run, deadline, late, traced
+from launcher.agent.runs import AgentEvent, Prepared, Run, late, not_started, traced
 from launcher.agent.stalls import Stalls
 from launcher.agent.troubles import Troubles
 from launcher.errors import LaunchError, RunnerError, StoreError
@@ -22,7 +27,7 @@ from launcher.item import Cancelled, Failed, Lease, Lost, Outcome, Preempted
 from launcher.paths import RunPaths
 from launcher.policy import timeout
 from launcher.queues import LEASE_SECONDS, Store
-from launcher.runners import RUNNABLE, Runner, open_runner, runnable_here
+from launcher.runners import Runner, open_runner
 from launcher.slots import Needs, Slots, discover
 from launcher.sources import Checkouts
 from launcher.spec import Source
@@ -36,8 +41,8 @@ LOOK_SECONDS = 1.0
 
 
 class Agent:
-    """Takes items from queues and runs up to `max_jobs` of them at a time, until stopped or, with `drain`, until
-    nothing waits any more.
+    """Takes items from queues and runs up to `max_jobs` of them at a time (launcher.agent.places), until stopped or,
+    with `drain`, until nothing waits any more.
 
     `queues`: names, or None for all of the store that can be run here. `root`: the folder for run folders and
     checkouts. `slots`: the CPUs, memory and GPUs that its runs share (default: the machine's). `runner_options`: by
@@ -50,7 +55,7 @@ class Agent:
         root: Path,
         *,
         queues: Sequence[str] | None = None,
-        max_jobs: int = 1,
+        max_jobs: int | None = None,
         drain: bool = False,
         lease_seconds: float = LEASE_SECONDS,
         environ: Mapping[str, str] | None = None,
@@ -60,45 +65,55 @@ class Agent:
     ) -> None:
         self._store = store
         self._root = root
-        self._queues = queues
-        self._max_jobs = max_jobs
         self._drain = drain
         self._lease_seconds = lease_seconds
         self._environ = dict(os.environ if environ is None else environ)
         self._slots = slots or discover(self._environ)
         self._runner_options = runner_options or {}
-        self._resources = frozenset(filter(runnable_here, RUNNABLE))
+        self._places = Places(store, self._slots, queues, max_jobs, self._runner)
         self._runs: dict[str, Run] = {}
         self._runners: dict[str, Runner] = {}
         self._checkouts = Checkouts(root / "sources", store.patch, self._code_in_use)
         self._wake = threading.Event()
-        self._done = threading.Event()
         self._stops = 0
         self._troubles = Troubles(root / "runs", lease_seconds, listen)
         self._tidied = -math.inf
-        self.info = describe(tuple(queues or ()), max_jobs, self._slots.total())
+        self.info = describe(tuple(queues or ()), max_jobs or 1, self._slots.total())
         self._traces = RunTraces(self.info.id, store.events)
-        self._listen = heard = traced(self._traces, listen)
-        self._reports = Reports(store, heard)
-        self._neighbours = Neighbours(store, self.info, lease_seconds, heard)
+        self._listen = hear = traced(self._traces, listen)
+        self._reports = Reports(store, hear)
+        self._neighbours = Neighbours(store, self.info, lease_seconds, hear)
         self._stalls = Stalls(store, self.info.id, lease_seconds / 6)  # it steps every third at least
 
     def run(self) -> None:
         """Work until there is nothing more to do. Runs still there after an error are stopped and put back."""
-        self._store.register(self.info)
-        beating = threading.Thread(target=self._beat, daemon=True, name="heartbeat")
-        beating.start()
-        try:
+        with self._registered():
             self._end_strays()
             while self._step():
                 pass
+
+    def pass_once(self, *, take: bool) -> int:
+        """Collect what engines have done since nobody watched, hand them what waits if `take`, and leave them with it;
+        returns how many runs go on."""
+        with self._registered():
+            self._recover()
+            self._obey()
+            self._collect()
+            while take and self._fill():
+                pass
+            return len(self._runs)
+
+    @contextmanager
+    def _registered(self) -> Iterator[None]:
+        try:
+            with heard(self._store, self.info, self._lease_seconds / 3, self._troubles):
+                yield
         finally:
-            self._done.set()
-            beating.join()
             self._leave()
 
     def stop(self) -> None:
-        """The first call: take nothing new, wait for what runs. The second: stop what runs, and put it back."""
+        """The first call: take nothing new, wait for what runs here. The second: stop that, and put it back. Runs of
+        engines go on without us."""
         self._stops += 1
         self._wake.set()
 
@@ -113,10 +128,12 @@ class Agent:
             self._collect()
             took = self._fill()
             if not self._stops:
-                full = len(self._runs) >= self._max_jobs
-                self._stalls.look(self._queue_names, None if full else self._slots.room(), time.time())
-            waits = bool(self._runs) or took or (self._drain and self._store.next_due(self._queue_names()) is not None)
-            waits = waits or (self._troubles.folder_fails and not self._stops)
+                full = self._places.full([run.resource for run in self._runs.values()])
+                names = partial(self._places.names, remote=False)
+                self._stalls.look(names, None if full else self._slots.room(), time.time())
+            watched = bool(self._local() if self._stops else self._runs)
+            held_up = (self._places.engine_full or self._troubles.folder_fails) and not self._stops
+            waits = watched or took or held_up or (self._drain and self._places.due() is not None)
             more = waits or not (self._stops or self._drain)
             if more:
                 self._store.wait(self._wake, self._idle_seconds())
@@ -127,14 +144,13 @@ class Agent:
 
     def _idle_seconds(self) -> float:
         """How long to wait for a sign, at most."""
-        if any(run.stopping or run.adopted for run in self._runs.values()):
+        if any((run.stopping or run.adopted) and not run.remote for run in self._runs.values()):
             return SOON_SECONDS
         if self._troubles.folder_fails:
             return LOOK_SECONDS
         until = [self._lease_seconds / 3, self._stalls.due(time.time())]
         until += (run.deadline - time.monotonic() for run in self._runs.values())
-        if len(self._runs) < self._max_jobs:
-            until.append(self._store.next_due(self._queue_names()) or math.inf)
+        until.append(self._places.due() or math.inf)
         return max(min(until), 0.0)
 
     def _obey(self) -> None:
@@ -143,6 +159,7 @@ class Agent:
         known = self._runs.keys() | self._reports.tokens()
         if held.keys() - known:
             self._take_unknown(known)
+        self._let_go(held)
         for token, run in self._runs.items():
             if token not in held and not run.abandoned:
                 run.abandoned = True
@@ -150,11 +167,17 @@ class Agent:
                 self._stop_run(run, Preempted("lease lost"))
             elif held.get(token):
                 self._stop_run(run, Cancelled())
-            elif self._stops > 1:
+            elif self._stops > 1 and not run.remote:
                 self._stop_run(run, Preempted("its agent was stopped"))
             elif time.monotonic() > run.deadline:
                 allowed = timeout(run.lease.document, "run")
                 self._stop_run(run, Failed("timeout", f"ran for longer than its timeout of {allowed:g} s"))
+
+    def _let_go(self, held: Collection[str]) -> None:
+        """Forget the runs of engines that another agent took over while we were silent: they are watched there."""
+        lost = {token for token, run in self._runs.items() if run.remote and token not in held}
+        for token in self._store.valid(lost):
+            del self._runs[token]
 
     def _take_unknown(self, known: Collection[str]) -> None:
         """Leases whose grant never reached us: the store's answer was lost on its way."""
@@ -179,7 +202,9 @@ class Agent:
 
     def _fill(self) -> bool:
         """Report what ended, take as many items as there are free places, and start them; True if there were any."""
-        leases = self._take()
+        may_take = not self._stops and self._troubles.may_start()
+        exchange = partial(self._reports.exchange, self.info.id)
+        leases = self._places.take(exchange, [run.resource for run in self._runs.values()]) if may_take else []
         taken = time.monotonic()
         if any(lease.item.attempt > 1 for lease in leases):
             self._end_strays()  # an earlier attempt may go on here, of an agent that is stopped or was killed
@@ -199,26 +224,6 @@ class Agent:
                 self._slots.give_back(each.lease.token)
                 self._tell("trouble", "lost its lease before it was started, another attempt counts", each.lease)
         return [each for each in prepared if each.lease.token in held]
-
-    def _take(self) -> list[Lease]:
-        """Leases for our free places and our room; one by one while the store gives them so."""
-        leases: list[Lease] = []
-        names = self._queue_names()
-        if not self._troubles.may_start():
-            return leases
-        while not self._stops and (free := self._max_jobs - len(self._runs) - len(leases)) > 0:
-            taken = self._reports.exchange(self.info.id, names, free, self._slots.room())
-            for lease in taken:
-                self._slots.take(lease.token, Needs.of(lease.document))
-            leases += taken
-            if len(taken) != 1:
-                break
-        return leases
-
-    def _queue_names(self) -> Sequence[str]:
-        if self._queues is not None:
-            return self._queues
-        return [queue.name for queue in self._store.queues() if queue.resource in self._resources]
 
     def _prepare(self, lease: Lease, taken: float) -> Prepared | None:
         """Code, folder and request of a run; what goes wrong here is its outcome."""
@@ -251,12 +256,15 @@ class Agent:
         for each, handle in zip(prepared, handles, strict=True):
             token = each.lease.token
             if isinstance(handle, RunnerError):
-                self._end(each.lease, Failed(handle.stage, str(handle)))
+                self._end(each.lease, not_started(handle))
             else:
                 devices = self._slots.devices(token)
                 found = {**handle, "code": each.code} | ({"gpus": devices} if devices else {})
-                run = self._runs[token] = Run(each.lease, runner, found, deadline(each.lease))
+                run = self._runs[token] = Run(each.lease, runner, found)
                 self._reports.started(run)
+
+    def _local(self) -> list[Run]:
+        return [run for run in self._runs.values() if not run.remote]
 
     def _code_in_use(self) -> list[str]:
         return [str(run.handle.get("code")) for run in self._runs.values()]
@@ -268,22 +276,13 @@ class Agent:
 
     # -- staying alive, and what others left ----------------------------------------------------------------------
 
-    def _beat(self) -> None:
-        while not self._done.wait(self._lease_seconds / 3):
-            try:
-                self._store.heartbeat(self.info.id)
-            except StoreError as error:
-                self._troubles.store_fails(error)
-            else:
-                self._troubles.store_works()
-
     def _recover(self) -> None:
         """Go on with the runs that agents of this machine left that died; what they had not started is put back."""
         if self._stops:
             return
-        left = self._neighbours.look(self._queue_names(), time.monotonic())
+        left = self._neighbours.look(self._places.names(), time.monotonic())
         if left:  # before their leases end, so that nobody starts them beside what still runs
-            self._end_strays({lease.token for _, lease in left if lease.item.handle is None})
+            self._end_strays({lease.token for _, lease in left if lease.item.handle is None and not of_engine(lease)})
         for dead, lease in left:
             self._take_over(lease, Lost(f"its agent (pid {dead.pid}) died before it was started"))
         if time.monotonic() > self._tidied + self._lease_seconds:
@@ -291,27 +290,32 @@ class Agent:
 
     def _take_over(self, lease: Lease, unless_started: Outcome) -> None:
         """A lease that we have from now on, and the run that goes with it, if there is one."""
-        handle = lease.item.handle
+        runner = self._runner(str(lease.document.get("resource")))
+        try:
+            handle = lease.item.handle or runner.submitted(lease.token, self._root / "runs")
+        except RunnerError:
+            return  # we have the lease, and look again
         if handle is None:
             self._end(lease, unless_started)
             return
-        runner = self._runner(str(lease.document.get("resource")))
-        self._runs[lease.token] = Run(lease, runner, handle, deadline(lease), adopted=True)
+        run = self._runs[lease.token] = Run(lease, runner, handle, adopted=True)
+        if lease.item.handle is None:
+            self._reports.started(run)
         self._slots.take(lease.token, Needs.of(lease.document), handle.get("gpus", ()))
         self._checkouts.hold(str(handle.get("code", "")))
 
-    def _end_strays(self, doomed: Collection[str] = (), resources: Sequence[str] = RUNNABLE) -> None:
+    def _end_strays(self, doomed: Collection[str] = (), resources: Collection[str] | None = None) -> None:
         ours = {token for token, run in self._runs.items() if not run.abandoned}
-        for resource in resources:
+        for resource in self._places.resources if resources is None else resources:
             if count := end_strays(self._store, self._runner(resource), self._root / "runs", ours, doomed):
                 self._tell("recovered", f"{resource}: ended {count} left-overs of runs that no agent had a lease for")
         self._tidied = time.monotonic()
 
     def _leave(self) -> None:
-        for run in self._runs.values():
+        for run in self._local():
             self._stop_run(run, Preempted("its agent stopped"))
         deadline = time.monotonic() + self._lease_seconds
-        while self._runs and time.monotonic() < deadline:
+        while self._local() and time.monotonic() < deadline:
             self._collect()
             self._reports.send(self._runs)
             self._wake.wait(SOON_SECONDS)
@@ -320,9 +324,20 @@ class Agent:
         self._checkouts.close()
         try:
             self._stalls.close(time.time())
-            self._store.leave(self.info.id)
+            self._hand_over()
         except StoreError as error:  # others notice that we are silent
             self._troubles.store_fails(error)
+
+    def _hand_over(self) -> None:
+        """What engines run is left to them, and to whoever looks next; everything else goes back."""
+        if not (queues := {run.lease.item.queue for run in self._runs.values() if run.remote}):
+            self._store.leave(self.info.id)
+            return
+        for run in self._local():
+            self._end(self._runs.pop(run.lease.token).lease, Lost("its agent stopped"))
+        self._reports.send(self._runs)
+        self._store.register(replace(self.info, detached=True, queues=tuple(sorted(queues))))
+        self._tell("detached", f"{len(self._runs):,} runs go on without an agent; launcher sync collects them")
 
     def _tell(self, kind: str, text: str, lease: Lease | None = None, outcome: Outcome | None = None) -> None:
         self._listen(AgentEvent(kind, text, lease, outcome))

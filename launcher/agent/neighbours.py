@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from launcher.agent.host import died_here
 from launcher.agent.runs import AgentEvent, Listen
 from launcher.agent.watch import Watch
-from launcher.item import AgentInfo, Lease
+from launcher.item import AgentInfo, Lease, Lost
 from launcher.queues import Store
+from launcher.runners import REMOTE
 
 
 class Neighbours:
@@ -29,19 +30,31 @@ class Neighbours:
         if now < self._looked + self._lease_seconds / 3:
             return []
         others = [other for other in self._store.agents() if other.id != self._info.id]
-        left = [(other, lease) for other in others if died_here(other) for lease in self._adopt(other)]
+        left = [(other, lease) for other in others if _is_left(other, queues) for lease in self._adopt(other)]
+        others = [other for other in others if not other.detached]
         self._fail_unfit(others, queues)
         for other in self._watch.silent(others, now):
             reason = f"its agent was silent for more than {self._lease_seconds:g} s"
-            if count := self._store.release(other.id, reason, beats=other.beats):
+            engines = {lease.item.queue for lease in self._store.held(other.id) if of_engine(lease)}
+            if engines:
+                if engines <= set(queues):  # else somebody who serves them goes on with them
+                    left += self._adopt_runs_of_engines(other, reason)
+            elif count := self._store.release(other.id, reason, beats=other.beats):
                 self._listen(AgentEvent("recovered", f"agent {other.id} is silent: {count} items put back"))
         self._looked = now
         return left
 
-    def _adopt(self, dead: AgentInfo) -> list[Lease]:
-        adopted = self._store.adopt(dead.id, self._info.id)
+    def _adopt_runs_of_engines(self, silent: AgentInfo, reason: str) -> list[tuple[AgentInfo, Lease]]:
+        """An engine's runs are there although their agent is not heard; its others are lost to us."""
+        adopted = self._adopt(silent, "is silent", silent.beats)
+        self._store.finish([(lease, Lost(reason)) for lease in adopted if not of_engine(lease)])
+        return [(silent, lease) for lease in adopted if of_engine(lease)]
+
+    def _adopt(self, gone: AgentInfo, how: str = "died", beats: int | None = None) -> list[Lease]:
+        how = "left" if gone.detached else how
+        adopted = self._store.adopt(gone.id, self._info.id, beats=beats)
         if adopted:
-            self._listen(AgentEvent("recovered", f"agent {dead.id} died: {len(adopted)} items taken over"))
+            self._listen(AgentEvent("recovered", f"agent {gone.id} {how}: {len(adopted)} items taken over"))
         return adopted
 
     def _fail_unfit(self, others: Sequence[AgentInfo], queues: Sequence[str]) -> None:
@@ -56,3 +69,13 @@ class Neighbours:
             )
             if count := self._store.fail_unfit(name, rooms, reason):
                 self._listen(AgentEvent("trouble", f"{count} items failed: each {reason}"))
+
+
+def _is_left(other: AgentInfo, queues: Sequence[str]) -> bool:
+    """Whether somebody must go on with what this agent held, and we can."""
+    return set(other.queues) <= set(queues) if other.detached else died_here(other)
+
+
+def of_engine(lease: Lease) -> bool:
+    """Whether an engine runs it, whatever becomes of agents."""
+    return lease.document.get("resource") in REMOTE

@@ -6,11 +6,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from launcher.item import Cancelled, Failed, Lease, Outcome
+from launcher.errors import NoRoomError, RunnerError
+from launcher.item import Cancelled, Failed, Lease, Outcome, Preempted
 from launcher.policy import timeout
-from launcher.runners import Handle, Request, Runner
+from launcher.runners import REMOTE, Handle, Request, Runner
 from launcher.tracing import RunTraces
 
 
@@ -56,10 +57,23 @@ class Run:
     lease: Lease
     runner: Runner
     handle: Handle
-    deadline: float = math.inf
+    deadline: float = field(init=False)
     stopping: Outcome | None = None
     abandoned: bool = False
     adopted: bool = False
+
+    def __post_init__(self) -> None:
+        self.deadline = math.inf if self.remote else deadline(self.lease)
+
+    @property
+    def resource(self) -> str:
+        """What it runs on."""
+        return str(self.lease.document.get("resource"))
+
+    @property
+    def remote(self) -> bool:
+        """Whether an engine runs it elsewhere, which also keeps its time."""
+        return self.resource in REMOTE
 
     def final(self, outcome: Outcome) -> Outcome:
         """A run that we stopped ends as the reason for it says, however its process took the signal."""
@@ -87,3 +101,8 @@ def late(lease: Lease, taken: float) -> Failed | None:
     if allowed is None or time.monotonic() <= taken + allowed:
         return None
     return Failed("timeout", f"was not started within its timeout of {allowed:g} s")
+
+
+def not_started(error: RunnerError) -> Outcome:
+    """The end of a run that its runner could not start: it waits again where only room was lacking."""
+    return Preempted(str(error)) if isinstance(error, NoRoomError) else Failed(error.stage, str(error))

@@ -34,6 +34,7 @@ COMMANDS = {
     "show": "show",
     "status": "status",
     "store": "store",
+    "sync": "agent",
     "user": "user",
     "wait": "wait",
 }

@@ -16,7 +16,8 @@ import click
 from launcher import tracing
 from launcher.cli.grid import HydraCommand, Wanted, grid_options, wanted
 from launcher.cli.printing import code, echo_json, on_terminal, plain
-from launcher.cli.targets import opened
+from launcher.cli.requests import shown_requests
+from launcher.cli.targets import agent_folder, opened
 from launcher.compose import Grid
 from launcher.dispatcher import Dispatcher, building, keeping
 from launcher.item import QueueInfo, Receipt
@@ -29,8 +30,11 @@ STEP = 100
 
 @click.command(cls=HydraCommand)
 @click.option("--explain", is_flag=True, help="Say on stderr how many points were composed which way, and why.")
+@click.option("--show-request", is_flag=True, help="Print what their runner would start: commands, job scripts.")
 @grid_options
-def plan(ctx: click.Context, *, explain: bool, store: str | None, as_json: bool, **given: Any) -> None:
+def plan(
+    ctx: click.Context, *, explain: bool, show_request: bool, store: str | None, as_json: bool, **given: Any
+) -> None:
     """Print every run that `add` would queue; write nothing anywhere.
 
     \b
@@ -42,12 +46,15 @@ def plan(ctx: click.Context, *, explain: bool, store: str | None, as_json: bool,
         queues = {queue.name: queue for queue in target.queues()}
         dispatcher = _dispatcher(queues, asked, jobs=target.jobs)
         specs = dispatcher.specs(asked.points(), asked.overlay)
-        if as_json:
+        if show_request:
+            for text in shown_requests(specs, agent_folder(target, None)):
+                click.echo(text)
+        elif as_json:
             _print_json(specs, asked.sweep.name)
         else:
             _print_points(specs, asked)
     _print_removed(asked.grid)
-    if not as_json:
+    if not as_json and not show_request:
         _print_code(dispatcher, asked)
     if explain:
         for route, count in asked.grid.routes.most_common():

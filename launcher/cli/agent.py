@@ -21,14 +21,19 @@ from launcher.cli.targets import agent_folder, folder_option, opened, store_opti
 from launcher.errors import LaunchError, NotFoundError, UsageError, suggest
 from launcher.item import HELD, Failed, Finished, RunState
 from launcher.queues import Store
-from launcher.runners import PROGRAMS, RUNNABLE, runnable_here
+from launcher.runners import NEEDED, PROGRAMS, REMOTE, RUNNABLE, runnable_here
 from launcher.slots import chosen, discover
 
 
 @click.command()
 @click.option("--queue", "-q", "queues", multiple=True, metavar="QUEUE", help="Take from this queue (default: all).")
-@click.option("--max-jobs", "-j", type=click.IntRange(1), default=1, show_default=True, help="Runs at a time.")
+@click.option(
+    "--max-jobs", "-j", type=click.IntRange(1), help="Runs at a time (default: 1; on an engine, as many as it takes)."
+)
 @click.option("--drain", is_flag=True, help="Stop when nothing waits any more.")
+@click.option(
+    "--submit-only", is_flag=True, help="Hand what waits to its engines, and leave; `launcher sync` collects later."
+)
 @click.option("--cpus", type=click.FloatRange(0), metavar="N", help="CPUs for its runs (default: this machine's).")
 @click.option("--memory", metavar="AMOUNT", help="Memory for its runs, as 64G (default: this machine's).")
 @click.option(
@@ -47,27 +52,74 @@ from launcher.slots import chosen, discover
     "--allow-container-option", "allowed", multiple=True, metavar="OPTION",
     help="An option of `docker run` that every run may have, as privileged or device (repeatable).",
 )  # fmt: skip
+@click.option(
+    "--poll-seconds", type=click.FloatRange(0.1), metavar="S", help="How often engines are asked (default: 5)."
+)
 @store_option
 def agent(
-    queues: tuple[str, ...], max_jobs: int, drain: bool, folder: Path | None, cpus: float | None, memory: str | None,
-    gpus: str | None, log_format: str, container_program: str | None, allowed: tuple[str, ...], store: str | None,
+    queues: tuple[str, ...], max_jobs: int | None, drain: bool, submit_only: bool, folder: Path | None,
+    cpus: float | None, memory: str | None, gpus: str | None, log_format: str, container_program: str | None,
+    allowed: tuple[str, ...], poll_seconds: float | None, store: str | None,
 ) -> None:  # fmt: skip
     """Run what waits in the queues.
 
-    Ctrl-C once: take nothing new, wait for what runs. Twice: stop what runs, and put it back into its queue.
+    Ctrl-C once: take nothing new, wait for what runs here. Twice: stop that, and put it back into its queue. What Slurm
+    or Ray runs goes on without an agent; the next one, or `launcher sync`, goes on with it.
     """
     tracing.set_up()
     slots = chosen(discover(os.environ), cpus, memory, gpus)
+    options: dict[str, dict[str, Any]] = {"local-container": {"program": container_program, "allowed": allowed}}
+    if poll_seconds is not None:
+        options |= {resource: {"poll_seconds": poll_seconds} for resource in REMOTE}
     with opened(store) as target:
+        if submit_only:
+            queues = engine_queues(target, queues)
         _check_queues(target, queues)
         root = agent_folder(target, folder)
         with _display(target, drain, log_format) as listen:
             worker = Agent(
                 target, root, queues=queues or None, max_jobs=max_jobs, drain=drain, slots=slots,
-                runner_options={"local-container": {"program": container_program, "allowed": allowed}}, listen=listen,
+                runner_options=options, listen=listen,
             )  # fmt: skip
             with _stopping_on_signals(worker, listen):
-                worker.run()
+                if submit_only:
+                    worker.pass_once(take=True)
+                else:
+                    worker.run()
+
+
+@click.command()
+@click.option("--queue", "-q", "queues", multiple=True, metavar="QUEUE", help="Only of this queue (default: all).")
+@folder_option
+@store_option
+def sync(queues: tuple[str, ...], folder: Path | None, store: str | None) -> None:
+    """Collect how the runs ended that engines run while no agent watches; obey what was cancelled meanwhile.
+
+    \b
+    launcher agent --submit-only       hand everything that waits to Slurm, and leave
+    launcher sync && launcher results  later, as often as you like
+    """
+    tracing.set_up()
+    with opened(store) as target:
+        queues = engine_queues(target, queues)
+        _check_queues(target, queues)
+        with _display(target, False, "text") as listen:
+            left = Agent(target, agent_folder(target, folder), queues=queues, listen=listen).pass_once(take=False)
+    click.echo(f"{left:,} runs go on" if left else "no run goes on")
+
+
+def engine_queues(store: Store, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of these queues (of all, without names) that engines run; UsageError for one that is another's."""
+    known = {queue.name: queue.resource for queue in store.queues()}
+    for name in names:
+        if known.get(name, "slurm") not in REMOTE:
+            raise UsageError(
+                f"queue {name!r} is for {known[name]}, which needs an agent that stays; expected one for "
+                f"{', '.join(sorted(REMOTE))}"
+            )
+    if found := tuple(names or (name for name, resource in known.items() if resource in REMOTE)):
+        return found
+    raise NotFoundError("no queue is for an engine; create one: launcher queue create slurm --resource slurm")
 
 
 def _check_queues(store: Store, names: Sequence[str]) -> None:
@@ -83,10 +135,7 @@ def _check_queues(store: Store, names: Sequence[str]) -> None:
                 f"{', '.join(RUNNABLE)}"
             )
         if not runnable_here(known[name].resource):
-            raise LaunchError(
-                f"queue {name!r} is for {known[name].resource}, and none of {', '.join(PROGRAMS)} is on PATH here; "
-                "install one of them"
-            )
+            raise LaunchError(f"queue {name!r} is for {known[name].resource}, and {NEEDED[known[name].resource]}")
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from launcher.cli import story
 from launcher.cli.printing import moment, plain
 from launcher.cli.targets import opened, selected, store_option
 from launcher.item import ItemFilter, LogEntry
-from launcher.policy import seconds
 from launcher.queues import Store
+from launcher.resources import seconds
 
 FOLLOW_SECONDS = 1.0
 PAUSE_SECONDS = 0.1

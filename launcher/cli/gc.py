@@ -15,8 +15,8 @@ from launcher.cli.targets import agent_folder, folder_option, json_option, opene
 from launcher.errors import LaunchError, NotFoundError, StoreFullError, suggest
 from launcher.housekeeping import Collected, collect
 from launcher.item import ItemFilter
-from launcher.policy import seconds
 from launcher.queues import Store
+from launcher.resources import seconds
 
 
 def _span(_: click.Context, __: click.Parameter, text: str) -> float:

@@ -98,11 +98,14 @@ def _print_overview(store: Store) -> None:
     if any(count.hold != "backoff" for count in store.holds()):
         click.echo("what is paused or held waits until launcher resume\n")
     agents = store.agents()
-    if agents:
+    if any(agent.detached for agent in agents):
+        click.echo("engines have runs that no agent watches; launcher sync collects how they ended\n")
+    if not all(agent.detached for agent in agents):
         now = time.time()
         rows = [
             (agent.id, agent.max_jobs, ", ".join(agent.queues) or "all", duration(now - agent.seen_at))
             for agent in agents
+            if not agent.detached
         ]
         echo_table("", ["AGENT", "JOBS", "QUEUES", "LAST SEEN"], rows, right=["JOBS", "LAST SEEN"])
     else:

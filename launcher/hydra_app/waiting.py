@@ -33,7 +33,7 @@ class Waiting:
 
     def returns(self) -> list[JobReturn]:
         """The returns of all, in order; exits with 130 when the user interrupts."""
-        if not self.store.agents():
+        if all(agent.detached for agent in self.store.agents()):
             log.info("no agent is there yet; start one: launcher agent")
         try:
             while left := [item_id for item_id in self.ids if item_id not in self._ended]:

@@ -90,9 +90,9 @@ class Store(Protocol):
         """An agent is gone: put back, or end, what it held, as runs that were lost; returns how many items that were.
         With `beats`, only if it is alive and was not heard of since it had beaten so often."""
 
-    def adopt(self, dead: str, agent: str) -> list[Lease]:
-        """Give what an agent held that died on this machine to another one there; returns those leases, as they
-        were. Nothing, when somebody else was faster."""
+    def adopt(self, dead: str, agent: str, *, beats: int | None = None) -> list[Lease]:
+        """Give what an agent held that is gone to one that can go on with it; returns those leases, as they were.
+        Nothing, when somebody else was faster, or, with `beats`, when it was heard of since it had beaten so often."""
 
     def register(self, agent: AgentInfo) -> None:
         """An agent begins (or begins again)."""

@@ -95,6 +95,13 @@ class History:
         with self._session() as db:
             found = [dict(row) for row in db.execute(self._sql(verb), {"since": since})]
         return [
-            AgentInfo(**row | {"queues": tuple(canonical.decode(row["queues"])), "room": canonical.decode(row["room"])})
+            AgentInfo(
+                **row
+                | {
+                    "queues": tuple(canonical.decode(row["queues"])),
+                    "room": canonical.decode(row["room"]),
+                    "detached": bool(row["detached"]),
+                }
+            )
             for row in found
         ]

@@ -195,11 +195,11 @@ class Leasing:
             endings = [rows.ending(lease, Lost(reason), now) for lease in self._held(db, agent)]
             return sum(self._write(db, "finish_items", endings, now)())
 
-    def adopt(self, dead: str, agent: str) -> list[Lease]:
+    def adopt(self, dead: str, agent: str, *, beats: int | None = None) -> list[Lease]:
         """See `Store.adopt`."""
         with self._session() as db, self._transaction(db):
             if not db.execute(
-                self._sql("end_agent"), {"agent": dead, "state": "lost", "beats": None, "now": time.time()}
+                self._sql("end_agent"), {"agent": dead, "state": "lost", "beats": beats, "now": time.time()}
             ).rowcount:
                 return []
             tokens = {lease.token for lease in self._held(db, dead)}

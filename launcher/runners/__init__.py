@@ -4,9 +4,10 @@ the agent makes a request, which is a printable value, and only then submits it.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -27,14 +28,31 @@ FOREIGN = ("sagemaker", "gcp-vertex", "vertex")
 _RUNNERS = {
     "local-process": "launcher.runners.local_process:LocalProcess",
     "local-container": "launcher.runners.local_container:LocalContainer",
+    "slurm": "launcher.runners.slurm:Slurm",
+    "ray": "launcher.runners.ray:Ray",
 }
 RUNNABLE = tuple(_RUNNERS)
 """The resources that this version's agents run; items for others are checked, queued, and wait."""
 
 
+REMOTE = frozenset({"slurm", "ray", "kubernetes"})
+"""The resources whose engines schedule runs on other machines; these go on without an agent."""
+
+NEEDED = {
+    "local-container": f"none of {', '.join(PROGRAMS)} is on PATH here; install one of them",
+    "slurm": "sbatch is not on PATH here; start the agent on a login node of the cluster",
+    "ray": "ray is not installed here; pip install 'launcher[ray]'",
+}
+"""Why an agent cannot run a resource here, for people."""
+
+
 def runnable_here(resource: str) -> bool:
-    """Whether an agent on this machine can run it: containers need a program that starts them."""
-    return resource in RUNNABLE and (resource != "local-container" or any(map(shutil.which, PROGRAMS)))
+    """Whether an agent on this machine can run it: containers and engines need programs that start them."""
+    if resource == "local-container":
+        return any(map(shutil.which, PROGRAMS))
+    if resource == "slurm":
+        return shutil.which("sbatch") is not None
+    return resource in RUNNABLE and (resource != "ray" or find_spec("ray") is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +60,7 @@ class Request:
     """What a runner will start: a program with its arguments, its environment beside the agent's, and its folder."""
 
     argv: tuple[str, ...]
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     cwd: str
     log: str
     token: str
@@ -60,10 +78,17 @@ class Stray:
 
 class Runner(Protocol):
     """Executes runs on one resource. Tokens are the leases' and name a run within an agent. A handle is enough to poll
-    and cancel: also for what another agent submitted, that died."""
+    and cancel: also for what another agent submitted, that died. Those of REMOTE resources go on without any agent."""
 
     def request(self, lease: Lease, paths: RunPaths, code: str, environ: Mapping[str, str]) -> Request:
         """The request for a run whose code lies in the folder `code`: pure. RunnerError for a spec it cannot run."""
+
+    def show(self, requests: Sequence[Request], root: Path) -> Iterator[str]:
+        """What would be started for these, whose folders lie below `root`, as text for people: command lines, or what
+        an engine is handed. RunnerError if the engine can be asked, and says that it never could run them."""
+
+    def room(self) -> int:
+        """How many runs it would take now."""
 
     def submit(self, requests: Sequence[Request]) -> list[Handle | RunnerError]:
         """Start runs, the only call that does; for each its handle, or why it could not be started."""
@@ -76,6 +101,10 @@ class Runner(Protocol):
 
     def strays(self, root: Path) -> Sequence[Stray]:
         """What is there on this machine of runs below `root`: processes, containers."""
+
+    def submitted(self, token: str, root: Path) -> Handle | None:
+        """The handle of a run that was submitted with this lease although nobody heard so; None if it was not.
+        RunnerError while that cannot be said."""
 
     def end(self, strays: Sequence[Stray]) -> None:
         """End these at once."""

@@ -12,6 +12,7 @@ from typing import Any
 from launcher.errors import RunnerError, suggest
 from launcher.item import Lease
 from launcher.paths import RunPaths
+from launcher.resources import Resources
 from launcher.runners import Request
 from launcher.runners.environment import filled_command, macros, own_environment, run_environment
 from launcher.slots import THREADS
@@ -103,6 +104,7 @@ class Engine:
     def request(self, lease: Lease, paths: RunPaths, code: str | None, environ: Mapping[str, str]) -> ContainerRequest:
         """See `Runner.request`."""
         given = self._checked((lease.document.get("resource_args") or {}).get("local-container") or {})
+        given = _general(Resources.of(lease.document)) | given
         env = _variables(given.pop("env", None), environ)
         own = _forwarded(environ) | own_environment(lease, environ, env)
         private_names = {name for name, value in own.items() if value and _is_private(name, env, environ)}
@@ -180,6 +182,13 @@ class Engine:
         if self.program == "docker":
             return [f'--gpus="device={chosen}"']
         return [f"--device=nvidia.com/gpu={name}" for name in chosen.split(",")]
+
+
+def _general(asked: Resources) -> dict[str, Any]:
+    """What a spec's `resources` are called here."""
+    memory = None if asked.memory is None else round(asked.memory)
+    told = {"cpus": asked.cpus, "memory": memory, "gpus": asked.gpus}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _is_number(value: Any) -> bool:

@@ -11,7 +11,7 @@ from launcher import canonical
 from launcher.errors import RunnerError
 from launcher.item import Lease
 from launcher.paths import RunPaths
-from launcher.template import MACROS, fill
+from launcher.template import MACRO, MACROS, fill
 
 CHUNK = 32_670
 """Longest value of one variable, in characters: W&B's own limit; longer ones are cut into NAME_0, NAME_1, …"""
@@ -108,12 +108,29 @@ def own_environment(lease: Lease, environ: Mapping[str, str], given: Mapping[str
     Raises RunnerError for a secret that the agent's environment has not.
     """
     document = lease.document
+    if given is None:
+        given = ((document.get("resource_args") or {}).get(document.get("resource")) or {}).get("env") or {}
+    return _own(lease, environ, given, environ)
+
+
+def references(
+    lease: Lease, environ: Mapping[str, str], given: Mapping[str, Any]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """As `own_environment`, with what comes from the agent's environment left as `${NAME}`, for whoever fills it where
+    the run starts; and the names that are needed there."""
+    own = _own(lease, environ, given, {})
+    named = {name for text in own.values() for name in MACRO.findall(text) if name in environ}
+    return own, tuple(sorted(named))
+
+
+def _own(
+    lease: Lease, environ: Mapping[str, str], given: Mapping[str, Any], filling: Mapping[str, str]
+) -> dict[str, str]:
+    document = lease.document
     missing = [name for name in document.get("secrets") or () if name not in environ]
     if missing:
         raise RunnerError(f"the agent's environment has no {', '.join(missing)}; start the agent with it", "prepare")
-    if given is None:
-        given = ((document.get("resource_args") or {}).get(document.get("resource")) or {}).get("env") or {}
-    filled: dict[str, Any] = fill(dict(given), macros(lease), environ)
-    if key := document.get("_wandb_api_key"):
-        filled["WANDB_API_KEY"] = environ[key[2:-1]]
+    key = document.get("_wandb_api_key")
+    given = {**given, "WANDB_API_KEY": key} if key else given
+    filled: dict[str, Any] = fill(dict(given), macros(lease), filling)
     return {name: value if isinstance(value, str) else canonical.encode(value) for name, value in filled.items()}

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -60,10 +62,19 @@ class LocalContainer:
         user = f"{uid}:{os.getegid()}" if uid else None
         return Engine(self._program(), user, self._allowed).request(lease, paths, code or None, environ)
 
+    def show(self, requests: Sequence[Request], root: Path) -> Iterator[str]:  # noqa: ARG002 - the protocol's
+        """See `Runner.show`."""
+        for request in map(_as_asked, requests):
+            yield f"{shlex.join(request.command_line(Image(request.image, '', (), (), '')))}\n"
+
+    def room(self) -> int:
+        """See `Runner.room`: the agent counts."""
+        return sys.maxsize
+
     def submit(self, requests: Sequence[Request]) -> list[Handle | RunnerError]:
         """See `Runner.submit`. An image that is not here is pulled first; meanwhile nothing else of the agent's
         starts."""
-        asked = [cast(ContainerRequest, request) for request in requests]
+        asked = [_as_asked(request) for request in requests]
         names = list(dict.fromkeys(request.image for request in asked))
         images = dict(zip(names, self._pool.map(self._found_image, names), strict=True))
         return list(self._pool.map(lambda request: self._start(request, images[request.image]), asked))
@@ -100,6 +111,10 @@ class LocalContainer:
             left = engine.left(program, str(root))
             found += (Stray(f"{program}:{container}", item, token) for container, item, token in left)
         return found
+
+    def submitted(self, token: str, root: Path) -> Handle | None:  # noqa: ARG002 - the protocol's
+        """See `Runner.submitted`: such a run is a stray here, and is started again."""
+        return None
 
     def end(self, strays: Sequence[Stray]) -> None:
         """See `Runner.end`."""
@@ -204,8 +219,12 @@ class LocalContainer:
         if seen and seen["state"].get("OOMKilled") and isinstance(outcome, Failed):
             return replace(outcome, reason=_out_of_memory(seen["memory"]))
         if exit_code == NO_PROGRAM and isinstance(outcome, Failed):
-            return replace(outcome, reason=_why_not(last_line(paths), handle["name"]) or outcome.reason)
+            return replace(outcome, reason=_why_not(last_line(paths.log), handle["name"]) or outcome.reason)
         return outcome
+
+
+def _as_asked(request: Request) -> ContainerRequest:
+    return cast(ContainerRequest, request)
 
 
 def _is_over(seen: Mapping[str, Any] | None) -> bool:

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from launcher.paths import RunPaths
 from launcher.runners import Handle, Request, Stray, keeper
 from launcher.runners.environment import command, own_environment, run_environment
 from launcher.runners.keeper import process_lives
-from launcher.runners.verdict import GRACE_SECONDS, ended, judge, written
+from launcher.runners.verdict import GRACE_SECONDS, ended, judge, why_not, written
 
 DEATH_SECONDS = 2.0
 """How long processes that are killed may take to be gone, before others take their place anyway."""
@@ -56,6 +56,15 @@ class LocalProcess:
         cwd = os.path.join(code, lease.document.get("overrides", {}).get("working_dir") or "")  # noqa: PTH118 - pure text
         return Request(tuple(argv), env, cwd, str(paths.log), lease.token)
 
+    def show(self, requests: Sequence[Request], root: Path) -> Iterator[str]:  # noqa: ARG002 - the protocol's
+        """See `Runner.show`."""
+        for request in requests:
+            yield f"cd {shlex.quote(request.cwd)}\n{shlex.join(request.argv)}\n"
+
+    def room(self) -> int:
+        """See `Runner.room`: the agent counts."""
+        return sys.maxsize
+
     def submit(self, requests: Sequence[Request]) -> list[Handle | RunnerError]:
         """See `Runner.submit`: all are sent before the first answer is awaited."""
         running = self._running_keeper()
@@ -84,6 +93,10 @@ class LocalProcess:
             if folder.startswith(f"{root}{os.sep}"):
                 found.append(Stray(pid, Path(folder).parent.name, environment.get("LAUNCHER_LEASE_TOKEN", "")))
         return found
+
+    def submitted(self, token: str, root: Path) -> Handle | None:  # noqa: ARG002 - the protocol's
+        """See `Runner.submitted`: such a run is a stray here, and is started again."""
+        return None
 
     def end(self, strays: Sequence[Stray]) -> None:
         """See `Runner.end`: killed, and waited for, since their items may start again at once."""
@@ -138,7 +151,9 @@ class LocalProcess:
         if reply is None:
             return RunnerError("the process that starts runs was killed; the run may be added again")
         if "pid" not in reply:
-            return RunnerError(_why_not(request, reply["errno"], reply["error"]))
+            there = Path(request.cwd).is_dir()
+            path = request.env.get("PATH", "")
+            return RunnerError(why_not(request.argv[0], request.cwd, there, path, reply["errno"], reply["error"]))
         self._kept[request.token] = running
         return {"pid": reply["pid"], "started": reply["started"], "dir": str(Path(request.log).parent)}
 
@@ -184,18 +199,6 @@ def _line(request: Request) -> bytes:
 
 def _lives(handle: Handle) -> bool:
     return process_lives(handle["pid"], handle["started"])
-
-
-def _why_not(request: Request, number: int | None, error: str) -> str:
-    program = request.argv[0]
-    if not Path(request.cwd).is_dir():
-        return f"the folder to run in, {request.cwd}, is not there"
-    if number == errno.ENOENT:
-        where = "there" if "/" in program else f"on PATH ({request.env.get('PATH', '')})"
-        return f"the program {program!r} is not {where}; install it, or correct the entry point"
-    if number == errno.EACCES:
-        return f"the program {program!r} may not be executed; chmod +x it, or start it through its interpreter"
-    return f"the program {program!r} cannot be started: {os.strerror(number) if number else error}"
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

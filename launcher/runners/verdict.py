@@ -3,7 +3,9 @@ same ending means the same on every resource."""
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import signal
 from collections.abc import Sequence
@@ -86,9 +88,9 @@ def _reason(exit_code: int, paths: RunPaths) -> str:
     return f"{ended}: {told}" if told else ended
 
 
-def last_line(paths: RunPaths) -> str:
-    """The last line of the log that is not empty."""
-    lines = last_lines(paths.log)
+def last_line(log: Path) -> str:
+    """The last line of a log that is not empty."""
+    lines = last_lines(log)
     return lines[-1].strip()[:LONGEST_LINE] if lines else ""
 
 
@@ -126,3 +128,17 @@ def _exception(lines: Sequence[str]) -> str | None:
     own = [frame for frame in named if not LIBRARY.search(frame["file"])] or named
     where = f" ({Path(own[-1]['file']).name}:{own[-1]['line']} in {own[-1]['function']})" if own else ""
     return f"{lines[raised][:LONGEST_LINE]}{where}"
+
+
+def why_not(program: str, cwd: str, there: bool, path: str | None, number: int | None, error: str) -> str:  # noqa: PLR0913
+    """Why a program cannot be started, for people, from the error of the system with this `number`. `there`: whether
+    the folder to run in is; `path`: the PATH it was searched on, None on another machine."""
+    if not there:
+        return f"the folder to run in, {cwd}, is not there"
+    if number == errno.ENOENT:
+        searched = "on PATH of its node" if path is None else f"on PATH ({path})"
+        where = "there" if "/" in program else searched
+        return f"the program {program!r} is not {where}; install it, or correct the entry point"
+    if number == errno.EACCES:
+        return f"the program {program!r} may not be executed; chmod +x it, or start it through its interpreter"
+    return f"the program {program!r} cannot be started: {os.strerror(number) if number else error}"

@@ -297,11 +297,11 @@ def test_queues_can_be_made_and_shown(cli: Cli) -> None:
 
 
 def test_items_of_a_resource_that_cannot_run_yet_fail_with_a_reason(cli: Cli) -> None:
-    cli("add", "--sweep", "s", "+launch.resource=slurm", "--", "true")
+    cli("add", "--sweep", "s", "+launch.resource=kubernetes", "--", "true")
     cli("agent", "--drain")
     [item] = json.loads(cli("status", "s", "--json").out)
     assert (item["state"], item["stage"]) == ("failed", "prepare")
-    assert "resource 'slurm' cannot be run by this version yet; it runs: local-process" in item["reason"]
+    assert "resource 'kubernetes' cannot be run by this version yet; it runs: local-process" in item["reason"]
 
 
 def test_a_pipe_that_closes_early_is_no_error(project: Project) -> None:

@@ -169,12 +169,15 @@ def test_waiting_items_get_another_priority(cli: Cli) -> None:
 
 def test_what_no_agent_can_run_yet_waits_instead_of_failing(cli: Cli, project: Project) -> None:
     project.write("train.py", "")
-    assert cli("queue", "create", "gpu", "--resource", "slurm").code == 0
+    assert cli("queue", "create", "gpu", "--resource", "kubernetes").code == 0
     assert cli("add", "--queue", "gpu", "--sweep", "s", "-m", "seed=1", "--", "python", "train.py").code == 0
     assert cli("agent", "--drain").code == 0
     assert [item["state"] for item in json.loads(cli("status", "s", "--json").out)] == ["pending"]
     refused = cli("agent", "--queue", "gpu")
-    assert (refused.code, "queue 'gpu' is for slurm, which this version's agents cannot run yet" in refused.err) == (
+    assert (
+        refused.code,
+        "queue 'gpu' is for kubernetes, which this version's agents cannot run yet" in refused.err,
+    ) == (
         2,
         True,
     )

@@ -31,12 +31,13 @@ class Place:
     root: Path
     resource: str
     spec: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
     woken: threading.Event = field(default_factory=threading.Event)
     count: int = 0
 
     @contextmanager
     def runner(self) -> Iterator[Runner]:
-        opened = open_runner(self.resource, self.woken.set)
+        opened = open_runner(self.resource, self.woken.set, self.options)
         yield opened
         opened.close()
 
@@ -192,6 +193,7 @@ class RunnerContract:
     def test_a_silent_run_is_cancelled(self, place: Place) -> None:
         with place.runner() as runner:
             token, handle = place.start(runner, "sleep", "1000")
+            until(lambda: processes(token), "its process")
             runner.cancel(token, handle)
             runner.cancel(token, handle)
             assert outcome(runner, token, handle) == Cancelled("stopped; it ended with signal 15")
@@ -201,7 +203,7 @@ class RunnerContract:
     def test_a_run_that_will_not_end_is_killed_after_the_grace_time(
         self, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for module in ("local_process", "local_container"):
+        for module in ("local_process", "local_container", "engines"):
             monkeypatch.setattr(f"launcher.runners.{module}.GRACE_SECONDS", 1.0)
         with place.runner() as runner:
             script = "trap '' TERM; echo ready; while :; do sleep 0.1; done"

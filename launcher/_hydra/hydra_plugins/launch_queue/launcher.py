@@ -53,6 +53,7 @@ class LaunchQueueConf:
     retry: dict[str, Any] = field(default_factory=dict)
     timeout: dict[str, Any] = field(default_factory=dict)
     limits: Any = None
+    resources: dict[str, Any] = field(default_factory=dict)
     fingerprint: dict[str, Any] = field(default_factory=dict)
     dirty: str | None = None
     in_place: bool = False

@@ -1,5 +1,7 @@
-INSERT INTO agents (id, host, pid, process_started, queues, max_jobs, started_at, seen_at, state, beats, room)
-VALUES (:id, :host, :pid, :process_started, :queues, :max_jobs, :started_at, :seen_at, 'alive', :beats, :room)
+INSERT INTO agents (id, host, pid, process_started, queues, max_jobs, started_at, seen_at, state, beats, room,
+    detached)
+VALUES (:id, :host, :pid, :process_started, :queues, :max_jobs, :started_at, :seen_at, 'alive', :beats, :room,
+    :detached)
 ON CONFLICT (id) DO UPDATE SET host = excluded.host, pid = excluded.pid, process_started = excluded.process_started,
     queues = excluded.queues, max_jobs = excluded.max_jobs, started_at = excluded.started_at,
-    seen_at = excluded.seen_at, state = 'alive', beats = agents.beats + 1, room = excluded.room
+    seen_at = excluded.seen_at, state = 'alive', beats = agents.beats + 1, room = excluded.room, detached = excluded.detached

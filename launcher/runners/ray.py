@@ -1,0 +1,251 @@
+"""Runs as tasks of a Ray cluster, through Ray's own client (the extra `ray`). A driver in the cluster
+(`launcher.runners.ray_driver`) starts them and outlives the agent; what a run leaves in its folder, on a file system
+that the nodes share, says with Ray's word how it ended."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, cast
+
+from launcher.canonical import encode
+from launcher.errors import NoRoomError, RunnerError
+from launcher.item import Lease, Outcome
+from launcher.paths import RunPaths
+from launcher.resources import Resources
+from launcher.runners import Handle, Request, Stray, node, ray_driver
+from launcher.runners.engines import (
+    Judge,
+    NodeRequest,
+    Said,
+    Waking,
+    Word,
+    ask_to_stop,
+    node_request,
+    withdraw,
+    write_request,
+)
+
+POLL_SECONDS = 1.0
+ADMITTED = 2000
+"""How many runs a cluster has at a time, waiting or running: each that waits costs its driver memory."""
+
+ANSWER_SECONDS = 60.0
+RETRIES = 3
+"""How often Ray starts a run again whose node or worker has died."""
+
+NAMESPACE = "launcher"
+DEATH_SECONDS = 30.0
+
+OPTIONS = {
+    "entrypoint_num_cpus": "num_cpus", "entrypoint_num_gpus": "num_gpus", "entrypoint_memory": "memory",
+    "entrypoint_resources": "resources", "runtime_env": "runtime_env",
+}  # fmt: skip
+"""The names of Ray's jobs, which W&B takes, and those of its tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class RayRequest(NodeRequest):
+    """A run as a task: the `options` of it, and the `address` of the cluster."""
+
+    options: Mapping[str, Any]
+    address: str
+
+
+class Ray:
+    """The runner for `ray`; see `launcher.runners.Runner` for its verbs."""
+
+    def __init__(self, wake: Callable[[], None], poll_seconds: float = POLL_SECONDS) -> None:
+        self._waking = Waking(wake, poll_seconds)
+        self._poll_seconds = poll_seconds
+        self._asked = -math.inf
+        self._stopping: set[str] = set()
+        self._to_cancel: dict[str, Handle] = {}
+        self._drivers: dict[tuple[str, str], Any] = {}
+        self._held = 0
+        self._refused = 0.0
+
+    def request(self, lease: Lease, paths: RunPaths, code: str, environ: Mapping[str, str]) -> RayRequest:
+        """See `Runner.request`."""
+        given = (lease.document.get("resource_args") or {}).get("ray") or {}
+        general = node_request(lease, paths, code, environ, given)
+        asked = Resources.of(lease.document)
+        options = {
+            "name": f"launcher:{lease.item.id}", "num_cpus": asked.cpus, "num_gpus": asked.gpus,
+            "memory": asked.memory and math.ceil(asked.memory), "accelerator_type": asked.gpu_type,
+            "max_retries": RETRIES,
+        }  # fmt: skip
+        options |= {OPTIONS[name]: value for name, value in given.items() if name in OPTIONS}
+        values = {field.name: getattr(general, field.name) for field in fields(NodeRequest)}
+        address = given.get("address") or environ.get("RAY_ADDRESS") or "auto"
+        return RayRequest(
+            **values, options={name: value for name, value in options.items() if value is not None}, address=address
+        )
+
+    def show(self, requests: Sequence[Request], root: Path) -> Iterator[str]:  # noqa: ARG002 - the protocol's
+        """See `Runner.show`: the options of each task, and its command."""
+        for request in cast(Sequence[RayRequest], requests):
+            yield f"ray task at {request.address}: {encode(dict(request.options))}\n{' '.join(request.argv)}\n"
+
+    def room(self) -> int:
+        """See `Runner.room`."""
+        return 0 if time.monotonic() < self._refused else max(0, ADMITTED - self._held)
+
+    def submit(self, requests: Sequence[Request]) -> list[Handle | RunnerError]:
+        """See `Runner.submit`: one call of the driver for all."""
+        asked = cast(Sequence[RayRequest], requests)
+        found: dict[str, Handle | RunnerError] = {}
+        for address, root in {(request.address, RunPaths(request.folder).root) for request in asked}:
+            some = [each for each in asked if (each.address, RunPaths(each.folder).root) == (address, root)]
+            for each in some:
+                write_request(each)
+            runs = [{"token": each.token, "folder": str(each.folder), "options": dict(each.options)} for each in some]
+            try:
+                self._call(address, root, "submit", runs, "", node.__file__, dict(some[0].environ))
+            except RunnerError as error:
+                self._refused, self._waking.wanted = time.monotonic() + self._poll_seconds, True
+                for each in some:  # should Ray have it after all, it finds nothing to do
+                    withdraw(each.folder)
+                found |= dict.fromkeys((each.token for each in some), NoRoomError(str(error)))
+                continue
+            self._held += len(some)
+            known = {"address": address, "root": str(root)}
+            found |= {each.token: {**known, "dir": str(each.folder)} for each in some}
+        self._waking.wanted = True
+        return [found[request.token] for request in asked]
+
+    def poll(self, handles: Mapping[str, Handle]) -> dict[str, Outcome | None]:
+        """See `Runner.poll`: one call of the driver; between two, nothing is known of any."""
+        self._waking.wanted = bool(handles)
+        known: dict[str, Outcome | None] = dict.fromkeys(handles)
+        if time.monotonic() < self._asked + self._poll_seconds:
+            return known
+        self._asked = time.monotonic()
+        self._flush()
+        for address, root in {_driver_of(handle) for handle in handles.values()}:
+            some = [token for token, handle in handles.items() if _driver_of(handle) == (address, root)]
+            with suppress(RunnerError):  # it is asked again
+                said = self._call(address, Path(root), "said", some)
+                for token in some:
+                    word, native, reason = said.get(token, ("GONE", "", ""))
+                    told = Said(Word[word], native, reason)
+                    folder = Path(handles[token]["dir"])
+                    known[token] = Judge("Ray").outcome(told, token, folder, token in self._stopping)
+        self._held = sum(outcome is None for outcome in known.values())
+        return known
+
+    def cancel(self, token: str, handle: Handle) -> None:
+        """See `Runner.cancel`: its node stops it; what waits is taken from Ray at the next poll."""
+        if token not in self._stopping:
+            self._stopping.add(token)
+            ask_to_stop(Path(handle["dir"]))
+            self._to_cancel[token] = handle
+            self._asked = -math.inf
+
+    def strays(self, root: Path) -> list[Stray]:
+        """See `Runner.strays`: what the driver of this folder runs. No cluster is asked that this agent has not used
+        before, or that RAY_ADDRESS does not name."""
+        addresses = {address for address, known in self._drivers if known == str(root)}
+        addresses |= {os.environ["RAY_ADDRESS"]} if os.environ.get("RAY_ADDRESS") and root.is_dir() else set()
+        found = []
+        for address in addresses:
+            with suppress(RunnerError):
+                running = self._call(address, root, "running")
+                found += [
+                    Stray(f"{address}|{folder}", Path(folder).parent.name, token) for token, folder in running.items()
+                ]
+        return found
+
+    def submitted(self, token: str, root: Path) -> Handle | None:
+        """See `Runner.submitted`."""
+        for stray in self.strays(root):
+            if stray.token == token:
+                address, _, folder = str(stray.id).partition("|")
+                return {"address": address, "root": str(root), "dir": folder}
+        return None
+
+    def end(self, strays: Sequence[Stray]) -> None:
+        """See `Runner.end`: stopped by their nodes, and waited for, since their items may start again at once."""
+        doomed: dict[tuple[str, Path], set[str]] = {}
+        for stray in strays:
+            address, _, folder = str(stray.id).partition("|")
+            withdraw(Path(folder))
+            ask_to_stop(Path(folder))
+            doomed.setdefault((address, RunPaths(Path(folder)).root), set()).add(stray.token)
+        deadline = time.monotonic() + DEATH_SECONDS
+        for (address, root), tokens in doomed.items():
+            with suppress(RunnerError):
+                self._call(address, root, "cancel", sorted(tokens))
+                while tokens & self._call(address, root, "running").keys() and time.monotonic() < deadline:
+                    self._waking.closed.wait(0.2)
+
+    def close(self) -> None:
+        """See `Runner.close`: the driver and its runs go on."""
+        with suppress(RunnerError):
+            self._flush()
+        self._waking.closed.set()
+
+    # -- the driver -----------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        for address, root in {(handle["address"], handle["root"]) for handle in self._to_cancel.values()}:
+            tokens = [
+                token for token, each in self._to_cancel.items() if (each["address"], each["root"]) == (address, root)
+            ]
+            with suppress(RunnerError):
+                self._call(address, Path(root), "cancel", tokens)
+                for token in tokens:
+                    del self._to_cancel[token]
+
+    def _call(self, address: str, root: Path, verb: str, *arguments: Any) -> Any:
+        """Ask the driver of this folder of runs; RunnerError while the cluster does not answer."""
+        ray = _connected(address)
+        key = (address, str(root))
+        try:
+            if key not in self._drivers:
+                self._drivers[key] = _driver(ray, root)
+            return ray.get(getattr(self._drivers[key], verb).remote(*arguments), timeout=ANSWER_SECONDS)
+        except Exception as error:
+            self._drivers.pop(key, None)
+            if not isinstance(error, ray.exceptions.GetTimeoutError):
+                with suppress(Exception):
+                    ray.shutdown()  # another cluster may answer at this address by now
+            raise RunnerError(f"Ray at {address} does not answer: {str(error).splitlines()[0]}") from error
+
+
+def _driver_of(handle: Handle) -> tuple[str, str]:
+    return handle["address"], handle["root"]
+
+
+def _connected(address: str) -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise RunnerError("ray is not installed here; pip install 'launcher[ray]'", "prepare") from error
+    if not ray.is_initialized():
+        try:
+            ray.init(
+                address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False,
+                logging_level=logging.ERROR, ignore_reinit_error=True,
+            )  # fmt: skip
+        except Exception as error:
+            raise RunnerError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
+    return ray
+
+
+def _driver(ray: Any, root: Path) -> Any:
+    """The driver for this folder of runs, that was there before or is started now."""
+    ray.cloudpickle.register_pickle_by_value(ray_driver)
+    name = f"driver-{hashlib.sha256(str(root).encode()).hexdigest()[:16]}"
+    return (
+        ray.remote(ray_driver.Driver)
+        .options(name=name, lifetime="detached", get_if_exists=True, num_cpus=0, max_restarts=-1, max_task_retries=2)
+        .remote()
+    )

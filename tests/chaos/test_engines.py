@@ -1,0 +1,116 @@
+"""Agents and engines: a sweep on Slurm without an agent that stays, agents that are killed at any moment, and the same
+table of results whatever runs the sweep."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import REPOSITORY, Project, until
+from tests.slurm import SlurmCluster
+
+COUNTING = """\
+import os, pathlib, time
+done = pathlib.Path(os.environ["DONE"])
+time.sleep(0.05)
+(done / f"{os.environ['WANDB_RUN_ID']}-{os.getpid()}-{time.time_ns()}").touch()
+"""
+
+
+@pytest.fixture
+def cluster(project: Project, slurm: SlurmCluster) -> SlurmCluster:
+    project.write("train.py", COUNTING)
+    (project.folder / "done").mkdir()
+    assert project.run("queue", "create", "slurm", "--resource", "slurm").code == 0
+    return slurm
+
+
+def add(project: Project, count: int) -> None:
+    words = ["add", "--queue", "slurm", "--sweep", "s", "-m", f"seed=range({count})", f"name={project.folder.name}"]
+    env = f"+launch.resource_args.slurm.env={{DONE: {project.folder}/done}}"
+    done = project.run(*words, env, "+launch.resource=slurm", "--", "python", "train.py")
+    assert done.code == 0, done.err
+
+
+def items(project: Project) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(project.run("status", "s", "--json").out)
+    return found
+
+
+def completed(project: Project) -> Counter[str]:
+    return Counter(path.name.partition("-")[0] for path in (project.folder / "done").iterdir())
+
+
+def ended(project: Project, count: int) -> bool:
+    project.run("sync")
+    return Counter(item["state"] for item in items(project))["finished"] == count
+
+
+def test_a_sweep_needs_no_agent_that_stays(project: Project, cluster: SlurmCluster) -> None:
+    add(project, 8)
+    left = project.run("agent", "--submit-only")
+    assert "8 runs go on without an agent; launcher sync collects them" in left.out, left.err
+    until(lambda: ended(project, 8), "all results")
+    assert project.run("sync").out == "no run goes on\n"
+    assert set(completed(project).values()) == {1}
+    assert {item["attempt"] for item in items(project)} == {1}
+
+
+def test_what_was_cancelled_meanwhile_is_cancelled_in_slurm(project: Project, cluster: SlurmCluster) -> None:
+    project.write("train.py", "import time; time.sleep(1000)")
+    add(project, 3)
+    project.run("agent", "--submit-only")
+    assert project.run("cancel", "--sweep", "s").code == 0
+    until(lambda: project.run("sync").out.endswith("no run goes on\n"), "their ends")
+    assert {item["state"] for item in items(project)} == {"cancelled"}
+    until(lambda: not cluster.jobs(), "the end of all jobs")
+
+
+def test_an_agent_killed_at_any_moment_loses_and_doubles_nothing(project: Project, cluster: SlurmCluster) -> None:
+    add(project, 30)
+    for moment in (0.4, 0.5, 0.6, 0.8, 1.2):
+        agent = project.start("agent", "--poll-seconds", "0.2", start_new_session=True)
+        assert agent.stdout is not None
+        try:
+            agent.wait(moment + random.random() * 0.2)
+        except Exception:
+            os.killpg(agent.pid, signal.SIGKILL)
+        agent.communicate()
+    last = project.run("agent", "--drain", "--poll-seconds", "0.2")
+    assert last.code == 0, last.err
+    assert {item["state"] for item in items(project)} == {"finished"}
+    assert set(completed(project).values()) == {1}, "none twice"
+    assert len(completed(project)) == 30
+
+
+@pytest.mark.timeout(300)
+def test_the_digits_sweep_ends_with_the_same_table_on_process_slurm_and_ray(
+    tmp_path: Path, slurm: SlurmCluster, ray_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    here = Project(REPOSITORY)
+    tables = []
+    for launch in ("local", "slurm", "ray"):
+        store = f"sqlite:///{tmp_path}/{launch}/store.db"
+        if launch != "local":
+            assert here.run("queue", "create", launch, "--resource", launch, "--store", store).code == 0
+        sweep = ["sweeps/digits.yaml", f"launch={launch}", "seed=0", "model.regularization=1.0"]
+        assert here.run("add", *sweep, "--store", store).code == 0
+        agent = here.start("agent", "--drain", "--poll-seconds", "0.5", "--store", store)
+        told, errors = agent.communicate(timeout=200)
+        assert agent.returncode == 0, (told, errors)
+        rows = json.loads(here.run("results", "digits", "--json", "--store", store).out)
+        tables.append([_comparable(row) for row in rows])
+        assert len(rows) == 3
+    assert tables[0] == tables[1] == tables[2]
+
+
+def _comparable(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in ("id", "launch") and "seconds" not in name}

@@ -1,0 +1,106 @@
+"""ray keeps the runners' contract, on a real cluster; and what only Ray has: a driver that outlives agents, nodes that
+are killed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.item import Cancelled, Finished, Lost
+from launcher.runners import Handle, Runner, engines
+from tests.conftest import until
+from tests.ray_cluster import RayCluster
+from tests.runners.contract import Place, RunnerContract, outcome
+
+SOON = {"poll_seconds": 0.1}
+WAIT = 'echo begun; until [ -e "$LAUNCHER_RUN_DIR/go" ]; do sleep 0.05; done; echo over'
+
+
+def made(root: Path, address: str) -> Place:
+    return Place(root / "runs", "ray", {"resource_args": {"address": address}}, SOON)
+
+
+@pytest.fixture
+def place(tmp_path: Path, ray_address: str) -> Place:
+    return made(tmp_path, ray_address)
+
+
+class TestRay(RunnerContract):
+    @pytest.fixture
+    def place(self, tmp_path: Path, ray_address: str) -> Place:
+        return made(tmp_path, ray_address)
+
+
+@pytest.fixture
+def runner(place: Place) -> Iterator[Runner]:
+    with place.runner() as opened:
+        yield opened
+
+
+def begun(place: Place, runner: Runner, number: int = 1, **fields: Any) -> tuple[str, Handle]:
+    """A run that waits for a file `go`, and prints `begun` before."""
+    token, handle = place.start(runner, "sh", "-c", WAIT, **fields)
+    until(lambda: place.paths(number).log.is_file() and "begun" in place.log(number), "its start")
+    return token, handle
+
+
+def go(place: Place, number: int = 1) -> None:
+    (place.paths(number).folder / "go").touch()
+
+
+def test_a_run_is_a_task_that_asks_for_what_its_spec_says(place: Place, runner: Runner) -> None:
+    asked = {"cpus": 2, "memory": "1GiB", "gpus": 0.5, "gpu_type": "A100", "time": "2h"}
+    own = {"entrypoint_num_cpus": 1, "entrypoint_resources": {"spot": 1}, "runtime_env": {"env_vars": {"A": "1"}}}
+    request = place.request(runner, "true", resources=asked, resource_args=own)
+    assert dict(request.options) == {  # type: ignore[attr-defined]
+        "name": "launcher:item1", "num_cpus": 1, "num_gpus": 0.5, "memory": 2**30, "accelerator_type": "A100",
+        "max_retries": 3, "resources": {"spot": 1}, "runtime_env": {"env_vars": {"A": "1"}},
+    }  # fmt: skip
+    [text] = runner.show([request], place.root)
+    assert text.endswith("}\ntrue\n")
+
+
+def test_a_node_is_killed_and_its_runs_are_started_again_elsewhere(
+    place: Place, runner: Runner, ray_cluster: RayCluster
+) -> None:
+    doomed = ray_cluster.add()
+    spot = {"address": place.spec["resource_args"]["address"], "entrypoint_resources": {"spot": 1}}
+    started = dict(begun(place, runner, number, resource_args=spot) for number in range(1, 6))  # one more than before
+    ray_cluster.kill(doomed)
+    until(lambda: sum(place.log(number).count("begun") for number in range(1, 6)) > 5, "another start")
+    for number in range(1, 6):
+        go(place, number)
+    assert {outcome(runner, token, handle) for token, handle in started.items()} == {Finished(None)}
+
+
+def test_the_driver_is_killed_and_its_runs_are_lost(
+    place: Place, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "MISSING_SECONDS", 0.0)
+    token, handle = begun(place, runner)
+    import ray
+
+    ray.kill(next(iter(runner._drivers.values())), no_restart=False)  # type: ignore[attr-defined]
+    assert isinstance(outcome(runner, token, handle), Lost)
+    again, second = begun(place, runner, 2)
+    go(place, 2)
+    assert outcome(runner, again, second) == Finished(None), "a driver is there again"
+
+
+def test_what_waits_is_cancelled_before_it_starts(place: Place, runner: Runner) -> None:
+    token, handle = place.start(runner, "true", resources={"cpus": 64})
+    assert runner.poll({token: handle}) == {token: None}
+    runner.cancel(token, handle)
+    assert outcome(runner, token, handle) == Cancelled("stopped before it was started")
+
+
+def test_a_run_whose_submission_nobody_heard_of_is_found_by_its_lease(place: Place, runner: Runner) -> None:
+    token, handle = begun(place, runner)
+    with place.runner() as other:
+        assert other.submitted(token, place.root) == handle
+        assert other.submitted("none", place.root) is None
+    go(place)
+    assert outcome(runner, token, handle) == Finished(None)
