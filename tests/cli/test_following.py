@@ -180,7 +180,7 @@ def test_results_as_frames_and_parquet(grid: Cli, project: Project) -> None:
     grid("results", "g", "-o", "g.parquet")
     stored = pandas.read_parquet(project.folder / "g.parquet")
     frame = launcher.results("g")
-    assert list(frame.columns) == ["id", "state", "attempt", "seconds", "reason", "model", "seed", "loss", "done"]
+    assert list(frame.columns) == ["id", "state", "attempt", "seconds", "reason", "model", "seed", "done", "loss"]
     assert sorted(stored.columns) == sorted({*frame.columns} - {"attempt"})
     assert sorted(stored.loss.dropna()) == sorted(frame.loss.dropna())
     assert frame.query("state == 'finished'").groupby("model").loss.mean().round(6).to_dict() == {

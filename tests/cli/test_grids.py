@@ -71,7 +71,8 @@ def test_a_module_may_register_resolvers(cli: Cli, project: Project, by: str) ->
     project.write("conf/twice.yaml", "seed: 1\ndouble: ${twice:${seed}}\n")
     option = ["--resolvers", "ours_resolvers"]
     if by == "pyproject":
-        project.write("pyproject.toml", '[tool.launcher]\nresolvers = "ours_resolvers"\n')
+        settings = (project.folder / "pyproject.toml").read_text(encoding="utf-8")
+        project.write("pyproject.toml", settings + 'resolvers = "ours_resolvers"\n')
         option = []
     result = cli("plan", "--json", "-cn", "twice", "-m", "seed=3,4", *option, *COMMAND)
     configs = [point["spec"]["overrides"]["run_config"] for point in json.loads(result.out)]
