@@ -7,37 +7,59 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NamedTuple
 
 import click
 
 from launcher.errors import LaunchError, suggest
 
-COMMANDS = {
-    "add": "add",
-    "agent": "agent",
-    "cancel": "change",
-    "diff": "diff",
-    "events": "events",
-    "failures": "failures",
-    "gc": "gc",
-    "job": "job",
-    "logs": "logs",
-    "pause": "change",
-    "plan": "add",
-    "plot": "plot",
-    "priority": "change",
-    "queue": "queue",
-    "results": "results",
-    "resume": "change",
-    "retry": "change",
-    "serve": "serve",
-    "show": "show",
-    "status": "status",
-    "store": "store",
-    "sync": "agent",
-    "user": "user",
-    "wait": "wait",
+
+class Entry(NamedTuple):
+    """Where a command is, and what `launcher --help` says of it without importing it."""
+
+    module: str
+    summary: str
+
+
+SECTIONS = {
+    "Queue": {
+        "plan": Entry("add", "Print every run that `add` would queue"),
+        "add": Entry("add", "Queue a run, or with -m one for each point of a grid"),
+        "queue": Entry("queue", "Create, change, list and show queues"),
+        "job": Entry("job", "Give code or an image a name, versions and inputs"),
+    },
+    "Run": {
+        "agent": Entry("agent", "Run what waits in the queues"),
+        "sync": Entry("agent", "Collect what engines ran while no agent watched"),
+        "serve": Entry("serve", "Let W&B's client and agent work on these queues"),
+        "user": Entry("user", "Add, list and revoke the users of `launcher serve`"),
+    },
+    "Follow": {
+        "status": Entry("status", "How many items are in which state"),
+        "show": Entry("show", "All about an item: state and why, code, config, attempts"),
+        "logs": Entry("logs", "What a run wrote to its output"),
+        "events": Entry("events", "What happened, to all or to some, oldest first"),
+        "wait": Entry("wait", "Wait until everything named has ended"),
+    },
+    "See what came out": {
+        "results": Entry("results", "What the runs reported, best first; means over seeds"),
+        "failures": Entry("failures", "Why runs failed, folded by cause"),
+        "plot": Entry("plot", "Draw sweeps, to PNG, SVG or one HTML page"),
+        "diff": Entry("diff", "How two items or sweeps differ: config, code, command"),
+    },
+    "Steer": {
+        "pause": Entry("change", "Let agents pass over waiting items"),
+        "resume": Entry("change", "Let agents take them again"),
+        "priority": Entry("change", "Let waiting items go first, or last"),
+        "cancel": Entry("change", "Cancel waiting items, stop running ones"),
+        "retry": Entry("change", "Queue failed and cancelled items again"),
+    },
+    "Look after": {
+        "store": Entry("store", "The store: version, size, health, backup"),
+        "gc": Entry("gc", "Remove the folders and logs of items that ended long ago"),
+    },
 }
+COMMANDS = {name: entry for commands in SECTIONS.values() for name, entry in commands.items()}
 
 
 class LazyGroup(click.Group):
@@ -45,13 +67,20 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """All commands, for --help."""
-        return sorted(COMMANDS)
+        return list(COMMANDS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The commands by what they are for, without importing one."""
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                width = max(map(len, COMMANDS))  # the same in all sections
+                formatter.write_dl([(f"{name:<{width}}", entry.summary) for name, entry in commands.items()])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """One command; a usage error names the nearest known one."""
         if cmd_name not in COMMANDS:
             ctx.fail(f"no command {cmd_name!r}; {suggest(cmd_name, COMMANDS)}")
-        command = getattr(import_module(f"launcher.cli.{COMMANDS[cmd_name]}"), cmd_name)
+        command = getattr(import_module(f"launcher.cli.{COMMANDS[cmd_name].module}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
 
@@ -75,9 +104,7 @@ def cli() -> None:
     launcher plan -m model=svm,mlp seed=range(3)    what would run
     launcher add  -m model=svm,mlp seed=range(3)    queue it
     launcher agent --max-jobs 2                     run it
-    launcher status, logs                           follow it
-    launcher results, failures                      see what came out
-    launcher pause, resume, cancel, retry, priority steer it
+    launcher results                                see what came out
     """
 
 

@@ -1,0 +1,36 @@
+"""`launcher --help`: every command by what it is for, on 80 columns, without importing one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+from launcher.cli import COMMANDS, cli
+
+
+def test_help_tells_of_every_command_and_imports_none() -> None:
+    script = (
+        "import sys; from launcher.cli import COMMANDS, cli\n"
+        "try: cli(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print({f'launcher.cli.{entry.module}' for entry in COMMANDS.values()} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    *lines, imported = done.stdout.splitlines()
+    assert imported == "set()"
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines if line[:3].strip() and line[2:].split("  ")[0] in COMMANDS] == list(
+        COMMANDS
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_where_help_says(name: str) -> None:
+    context = click.Context(cli)
+    command = cli.get_command(context, name)
+    assert command is not None
+    assert command.name == name
+    assert command.help
