@@ -24,6 +24,8 @@ def test_the_examples_of_a_page_hold(
 ) -> None:
     if page == "containers.md":
         request.getfixturevalue("docker").image("busybox:1")
+    if page == "engines.md":
+        request.getfixturevalue("slurm")
     project.write("train.py", PROGRAM)
     monkeypatch.chdir(project.folder)
     for name, value in NEUTRAL.items():

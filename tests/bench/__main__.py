@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 
+from tests.bench import engines
 from tests.bench.checkouts import checkouts
 from tests.bench.composing import compose, end_to_end
 from tests.bench.growth import growth
@@ -22,7 +23,7 @@ BENCHES: dict[str, Callable[[], Iterator[Measured]]] = {
     "cold_start": cold_start, "push": push, "agent": agent, "pickup": pickup, "compose": compose,
     "end_to_end": end_to_end, "validate": validate, "checkouts": checkouts, "push_postgres": push_postgres,
     "pickup_postgres": pickup_postgres, "queues": queues, "growth": growth, "multirun": multirun,
-    "plugin": plugin, "seeing": seeing,
+    "plugin": plugin, "seeing": seeing, "slurm": engines.slurm, "ray": engines.ray,
 }  # fmt: skip
 
 
