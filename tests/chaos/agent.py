@@ -58,7 +58,10 @@ def main() -> None:
     store = open_store(url)
     if plan := os.environ.get("CHAOS_DIES"):
         dies(store, *plan.split())
-    worker = Agent(store, Path(root), max_jobs=int(jobs), lease_seconds=float(lease_seconds), listen=tell)
+    soon = {"slurm": {"poll_seconds": 0.2}}
+    worker = Agent(
+        store, Path(root), max_jobs=int(jobs), lease_seconds=float(lease_seconds), listen=tell, runner_options=soon
+    )
     print(worker.info.id)
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     signal.signal(signal.SIGUSR1, lambda *_: jump(HOUR))

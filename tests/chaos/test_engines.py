@@ -7,6 +7,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,66 @@ def test_an_agent_killed_at_any_moment_loses_and_doubles_nothing(project: Projec
     assert {item["state"] for item in items(project)} == {"finished"}
     assert set(completed(project).values()) == {1}, "none twice"
     assert len(completed(project)) == 30
+
+
+def chaos_agent(project: Project, **environ: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.chaos.agent", project.store_url, f"{project.folder}/.launcher", "2", "100"]
+    return subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env={**os.environ, **environ},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("dies", ["after pop 1", "before ack 1", "after ack 1", "before finish 1", "after finish 1"])
+def test_an_agent_killed_just_then_loses_and_doubles_nothing(
+    project: Project, cluster: SlurmCluster, dies: str
+) -> None:
+    add(project, 6)
+    with chaos_agent(project, CHAOS_DIES=dies) as first:
+        assert first.wait(60) == -signal.SIGKILL
+    done = project.run("agent", "--drain", "--poll-seconds", "0.2")
+    assert done.code == 0, done.err
+    assert {item["state"] for item in items(project)} == {"finished"}
+    assert set(completed(project).values()) == {1}, "none twice"
+
+
+def test_an_agent_that_stands_still_on_another_machine_loses_its_runs_to_one_that_does_not(
+    project: Project, cluster: SlurmCluster
+) -> None:
+    project.write(
+        "train.py", 'import os, pathlib, time\nwhile not pathlib.Path("go").exists(): time.sleep(0.05)\n' + COUNTING
+    )
+    add(project, 4)
+    with chaos_agent(project, CHAOS_MACHINE="elsewhere") as still, chaos_agent(project) as other:
+        assert still.stdout is not None
+        assert other.stdout is not None
+        until(lambda: Counter(item["state"] for item in items(project))["running"] == 4, "all runs")
+        [holder] = {item["agent"] for item in items(project)}
+        first, second = (still, other) if still.stdout.readline().strip() == holder else (other, still)
+        os.kill(first.pid, signal.SIGSTOP)
+        until(lambda: {item["agent"] for item in items(project)} not in ({holder}, {None}), "the takeover")
+        os.kill(first.pid, signal.SIGCONT)
+        until(lambda: _beaten(project, holder), "the first one to be back")
+        [folder] = {Path(item["run_dir"]).parents[1] for item in items(project)}
+        assert len(cluster.jobs()) > 0, "nobody cancelled them"
+        (project.folder / "go").touch()
+        for tree in (folder.parent / "sources" / "trees").glob("*"):
+            (tree / "go").touch()
+        until(lambda: Counter(item["state"] for item in items(project))["finished"] == 4, "all ends")
+        for agent in (first, second):
+            agent.terminate()
+            agent.communicate()
+    assert set(completed(project).values()) == {1}, "none twice"
+    assert {item["attempt"] for item in items(project)} == {1}
+
+
+def _beaten(project: Project, agent: str) -> bool:
+    """Whether this agent is heard of again."""
+    return agent in {known["id"] for known in json.loads(project.run("status", "--json").out)["agents"]}
 
 
 @pytest.mark.timeout(300)
