@@ -26,6 +26,7 @@ def test_the_examples_of_a_page_hold(
         request.getfixturevalue("docker").image("busybox:1")
     if page == "engines.md":
         request.getfixturevalue("slurm")
+        request.getfixturevalue("ray_address")
     project.write("train.py", PROGRAM)
     monkeypatch.chdir(project.folder)
     for name, value in NEUTRAL.items():

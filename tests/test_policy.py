@@ -70,3 +70,9 @@ def test_who_was_gone_meanwhile_is_watched_anew() -> None:
     watch.silent([_agent("a", 1)], 0.0)
     watch.silent([], 10.0)
     assert watch.silent([_agent("a", 1)], 35.0) == []
+
+
+def test_the_time_of_its_resources_ends_a_run_that_has_no_timeout() -> None:
+    assert timeout({"resources": {"time": "2h"}}, "run") == 7200
+    assert timeout({"resources": {"time": "2h"}, "timeout": {"run": 5}}, "run") == 5
+    assert timeout({"resources": {"time": "2h"}}, "start") is None

@@ -148,3 +148,11 @@ def test_an_agent_may_be_given_a_part_of_its_machine() -> None:
 def test_a_part_that_is_not_there_is_told(memory: str | None, gpus: str | None, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         chosen(Slots(8, 64e9, ["0", "1", "2"]), None, memory, gpus)
+
+
+def test_resources_in_one_language_are_what_runs_here_need_and_their_own_words_win() -> None:
+    asked = {"cpus": 2, "memory": "1GiB", "gpus": 1, "time": "1h"}
+    for resource, own in (("local-process", {"cpus": 4}), ("local-container", {"cpus": "4"})):
+        document = {"resource": resource, "resources": asked, "resource_args": {resource: own}}
+        assert Needs.of(document) == Needs(4.0, 2.0**30, 1.0), resource
+    assert Needs.of({"resource": "slurm", "resources": asked}) == Needs(), "the engine has the room"

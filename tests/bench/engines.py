@@ -59,11 +59,11 @@ def _submission(place: Path) -> Iterator[Measured]:
     conf = CHECKOUT.parent / "shared/bench-config/conf"
     conf = conf if conf.is_dir() else CHECKOUT / "conf"
     (place / "app.py").write_text(APP.format(conf=str(conf)))
-    _launcher(store, "queue", "create", "slurm", "--resource", "slurm")
-    grid = ["-m", f"+point=range({RUNS})", "+launch.resource_args.slurm.hold=true"]
+    (place / "queues.yaml").write_text("- {name: slurm, resource: slurm, resource_args: {slurm: {hold: true}}}\n")
+    _launcher(store, "queue", "apply", str(place / "queues.yaml"))
     began = time.perf_counter()
-    _launcher(store, "add", "--queue", "slurm", "-cd", str(conf), "+launch.resource=slurm", *grid, "--", "true")
-    _launcher(store, "agent", "--submit-only", "--folder", str(place / "agent"))
+    _launcher(store, "add", "--queue", "slurm", "-cd", str(conf), "-m", f"seed=range({RUNS})", "--", "true")
+    _launcher(store, "agent", "--submit-only")
     ours = time.perf_counter() - began
     few, many = (_submitit(place, count) for count in (10, 50))
     peer = few + (many - few) / 40 * (RUNS - 10)
@@ -94,7 +94,7 @@ def _submission(place: Path) -> Iterator[Measured]:
 
 def _submitit(place: Path, points: int) -> float:
     began = time.perf_counter()
-    command = [sys.executable, "app.py", "-m", f"+point=range({points})", "hydra/launcher=submitit_slurm"]
+    command = [sys.executable, "app.py", "-m", f"seed=range({points})", "hydra/launcher=submitit_slurm"]
     more = ["hydra.launcher.timeout_min=1", "hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=null"]
     subprocess.run([*command, *more], cwd=place, check=True, capture_output=True)
     return time.perf_counter() - began

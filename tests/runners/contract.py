@@ -221,6 +221,14 @@ class RunnerContract:
             assert isinstance(outcome(runner, token, handle), Cancelled)
         until(lambda: not processes(token), "the end of its processes")
 
+    def test_a_request_is_a_value_that_can_be_shown(self, place: Place) -> None:
+        with place.runner() as runner:
+            requests = [place.request(runner, "echo", "shown", resource_args={"env": {"A": "b"}}) for _ in range(2)]
+            assert "echo shown" in "".join(runner.show(requests, place.root)).replace("'", "")
+            assert runner.room() >= 2
+            assert runner.submitted(requests[0].token, place.root) is None
+        assert not place.paths(1).log.exists()
+
     def test_another_runner_goes_on_with_a_run_by_its_handle(self, place: Place) -> None:
         wait = 'echo begun; until [ -e "$LAUNCHER_RUN_DIR/go" ]; do :; done'
         script = wait + """; echo '{"a": 1}' > "$LAUNCHER_RESULT"; echo over"""

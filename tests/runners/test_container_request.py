@@ -14,12 +14,14 @@ from launcher.runners.container_request import ContainerRequest, Engine, Image
 PINNED = Image("sha256:abc", entry_point=("python", "-u"), command=("main.py",))
 
 
-def request(engine: Engine, environ: dict[str, str] | None = None, **arguments: Any) -> ContainerRequest:
+def request(
+    engine: Engine, environ: dict[str, str] | None = None, resources: Any = None, **arguments: Any
+) -> ContainerRequest:
     document = {
         "entity": "", "project": "p", "docker": {"docker_image": "team/train:1"}, "git": {},
         "resource": "local-container",
         "overrides": {"entry_point": ["python", "train.py"], "args": ["--dir", "${run_dir}"]},
-        "resource_args": {"local-container": arguments},
+        "resource_args": {"local-container": arguments}, "resources": resources or {},
     }  # fmt: skip
     item = Item("k3x9a1b2", "q", None, RunState.LEASED, 2, None, (), 1, 3, 0.0, 0.0)
     lease = Lease(item, "0123456789abcdef", document)
@@ -91,3 +93,10 @@ def test_gpus(program: str, gpus: Any, environ: dict[str, str], expected: list[s
 )  # fmt: skip
 def test_options_as_wandbs_agent_writes_them(value: Any, expected: list[str]) -> None:
     assert [word for word in request(Engine("docker"), network=value).argv if "network" in word] == expected
+
+
+def test_resources_in_one_language_become_options_and_the_engines_own_win() -> None:
+    asked = {"cpus": 2, "memory": "1GiB", "gpus": 1, "time": "1h", "gpu_type": "a100"}
+    made = request(Engine("docker"), resources=asked, m="2g")
+    assert {"--cpus=2", "--memory=2g", "--gpus=1"} <= set(made.argv)
+    assert "--memory=1073741824" in request(Engine("docker"), resources=asked).argv
