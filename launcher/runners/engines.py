@@ -17,7 +17,7 @@ from typing import Any
 
 from launcher.errors import RunnerError
 from launcher.item import Cancelled, Failed, Finished, Lease, Lost, Outcome, Preempted
-from launcher.paths import RunPaths, write_atomically
+from launcher.paths import RunPaths
 from launcher.policy import timeout
 from launcher.runners import Request
 from launcher.runners.environment import command, references, run_environment
@@ -107,7 +107,10 @@ def node_request(
 
 def write_request(request: NodeRequest) -> None:
     """Leave it where the node looks; from now on it may be started."""
-    write_atomically(request.folder / REQUEST, json.dumps(request.document()))
+    path = f"{os.path.dirname(request.log)}/{REQUEST}"  # noqa: PTH120 - pathlib costs as much as the file
+    with open(f"{path}.partial", "w", encoding="utf-8") as file:  # noqa: PTH123
+        json.dump(request.document(), file)
+    os.replace(f"{path}.partial", path)  # noqa: PTH105
 
 
 def withdraw(folder: Path) -> None:
@@ -199,7 +202,8 @@ class Judge:
 def _own_word(folder: Path, token: str) -> dict[str, Any] | None:
     """What the node wrote at the end of the run with this lease, if it did."""
     try:
-        told: dict[str, Any] = json.loads((folder / OUTCOME).read_text(encoding="utf-8"))
+        with open(f"{folder}/{OUTCOME}", encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs as much as the file
+            told: dict[str, Any] = json.load(file)
     except (OSError, ValueError):
         return None
     return told if told["token"] == token else None

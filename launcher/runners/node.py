@@ -14,7 +14,10 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # its import costs as much as starting a run
+    from typing import Any
 
 REQUEST = "request.json"
 OUTCOME = "outcome.json"
@@ -30,13 +33,12 @@ LATE_SECONDS = 0.2
 
 REFERENCE = re.compile(r"\$\{(\w+)\}")
 WARNINGS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGINT)
-Document = dict[str, Any]
 
 
 class Run:
     """A run of this allocation: what is asked, in `request`, and its process."""
 
-    def __init__(self, folder: str, request: Document, slot: int) -> None:
+    def __init__(self, folder: str, request: dict[str, Any], slot: int) -> None:
         self.folder = folder
         self.request = request
         self.slot = slot
@@ -46,7 +48,7 @@ class Run:
         self.kill_at: float | None = None
         self.deadline = time.monotonic() + request["timeout"] if request.get("timeout") else None
 
-    def start(self, shares: list[Document]) -> None:
+    def start(self, shares: list[dict[str, Any]]) -> None:
         """OSError, LookupError: why it cannot be started."""
         request = self.request
         environment = {**os.environ, **shares[self.slot]["environment"], **request["env"]}
@@ -189,7 +191,7 @@ class Allocation:
         return codes
 
 
-def _shares(at_once: int) -> list[Document]:
+def _shares(at_once: int) -> list[dict[str, Any]]:
     """For each place its CPUs, if there are enough, and the variable that names its GPUs, if there are any."""
     cpus = sorted(os.sched_getaffinity(0))
     gpus = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
@@ -216,10 +218,10 @@ def _filled(text: str) -> str:
     return REFERENCE.sub(lambda match: os.environ.get(match[1], match[0]), text)
 
 
-def _read(folder: str, name: str) -> Document | None:
+def _read(folder: str, name: str) -> dict[str, Any] | None:
     try:
         with open(os.path.join(folder, name), encoding="utf-8") as file:  # noqa: PTH118, PTH123
-            found: Document = json.load(file)
+            found: dict[str, Any] = json.load(file)
     except FileNotFoundError:
         return None
     return found

@@ -122,8 +122,10 @@ def _until_all_ended(runner: Runner, handles: dict[str, Handle]) -> None:
 def _noops(root: Path, count: int, **arguments: Any) -> float:
     place = Place(root, "slurm", {"resource_args": arguments}, {"poll_seconds": 0.5})
     with place.runner() as runner:
+        requests = [place.request(runner, "true") for _ in range(count)]
         began = time.perf_counter()
-        _until_all_ended(runner, _submitted(place, runner, count))
+        handles = dict(zip((request.token for request in requests), runner.submit(requests), strict=True))
+        _until_all_ended(runner, handles)  # type: ignore[arg-type]
         return time.perf_counter() - began
 
 
