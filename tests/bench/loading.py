@@ -1,6 +1,6 @@
-"""The clients of the server's benchmarks, as programs: `wandb N` adds N runs with W&B's launch_add in a loop, `ours N` with
-our store, `crowd N SECONDS` has N clients push at once; each prints what it measured as JSON. `delay PORT SECONDS` is a
-proxy that takes its time."""
+"""The clients of the server's benchmarks, as programs: `wandb N` adds N runs with W&B's launch_add in a loop, `ours N`
+with our store, `crowd N SECONDS` has N clients push at once; each prints what it measured as JSON. `delay PORT
+SECONDS` is a proxy that takes its time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import sys
 import time
 from urllib.parse import urlsplit
 
-PUSH = """mutation P($spec: JSONString!) { pushToRunQueueByName(input: {entityName: "team", projectName: "model-registry",
+PUSH = """mutation P($spec: JSONString!) { pushToRunQueueByName(input: {entityName: "team", projectName: "p",
 queueName: "gpu", runSpec: $spec}) { runQueueItemId } }"""
 SPEC = {
     "entity": "team", "project": "demo", "docker": {"docker_image": "a:1"}, "git": {}, "resource": "local-container",

@@ -1,5 +1,5 @@
-"""The server and the store `wandb`, in one run: our dispatcher beside W&B's launch_add in a loop, at three latencies; and
-the server under a crowd of clients."""
+"""The server and the store `wandb`, in one run: our dispatcher beside W&B's launch_add in a loop, at three latencies;
+and the server under a crowd of clients."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.queues import open_store
 from tests.bench.measure import CHECKOUT, Measured, folder
 
 LATENCIES = {0.0: 10, 0.05: 30, 0.1: 30}
@@ -96,9 +97,8 @@ def serving() -> Iterator[Measured]:
     """Pushes a second of a server with ever more clients; none may be lost."""
     with folder() as where, served(where) as server:
         told = {number: json.loads(server.program("crowd", str(number), str(SECONDS))) for number in CROWDS}
-        status = [sys.executable, "-m", "launcher", "status", "--json", "--store", server.store]
-        counted = json.loads(subprocess.run(status, check=True, capture_output=True, text=True, cwd=CHECKOUT).stdout)
-    kept = sum(count["number"] for count in counted["counts"])
+        with closing(open_store(server.store)) as store:
+            kept = sum(count.number for count in store.counts())
     pushed = sum(each["pushed"] for each in told.values())
     best = max(each["rate"] for each in told.values())
     for number, each in told.items():

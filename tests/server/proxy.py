@@ -37,7 +37,8 @@ class Proxy:
     """Listens on loopback and passes each request on. `faults`: kinds to their shares of the requests.
 
     lost: the server carries it out, and its reply never comes. bad_gateway: 502, half of them after the server
-    carried it out. limited: 429 with Retry-After. reset: hung up before the server heard of it. `seconds` are added to each.
+    carried it out. limited: 429 with Retry-After. reset: hung up before the server heard of it. `seconds` are added to
+    each.
     """
 
     def __init__(self, port: int, faults: Mapping[str, float] | None = None, seconds: float = 0.0) -> None:
