@@ -124,7 +124,8 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
         return
     click.echo(f"sweep {receipt.sweep}: {receipt.added:,} added{_skipped(receipt)}")
     _print_code(dispatcher, asked)
-    click.echo(f"run: launcher agent   follow: launcher status {receipt.sweep}   stop: launcher cancel {receipt.sweep}")
+    run = "run: launcher agent" if target.renders else "run: an agent of that server"
+    click.echo(f"{run}   follow: launcher status {receipt.sweep}   stop: launcher cancel {receipt.sweep}")
 
 
 def _skipped(receipt: Receipt) -> str:

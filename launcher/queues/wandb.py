@@ -4,6 +4,7 @@ there. Sweeps and items are kept in a local outbox; what became of them is asked
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ from launcher.queues.sqlite import SqliteStore
 from launcher.queues.wandb_client import RefusedError, client_of
 from launcher.queues.wandb_outbox import SENDER, Outbox
 from launcher.queues.wandb_queues import PROJECT, WandbQueues
+from launcher.waits import Blocker, Stall
 
 if TYPE_CHECKING:
     from launcher.spec import LaunchSpec
@@ -41,6 +43,19 @@ FRESH_SECONDS = 1.0
 
 ASKED = 50
 """Items that are asked for in one request."""
+
+CANNOT = {
+    "register": "be run from here: agents of W&B's take its items (wandb launch-agent), or ours beside the server",
+    "hold": "pause items: W&B's protocol has nothing for it; cancel them, and add them again",
+    "resume": "resume items: W&B's protocol has nothing for it",
+    "version": "be looked after from here: its data is the server's",
+    "check": "be checked from here: its data is the server's",
+    "backup": "be copied from here: its data is the server's",
+    "keep_job": "keep jobs made here; make them there: wandb job create, or launcher job create beside the server",
+    "alias_job": "name versions of jobs from here; do it beside the server",
+    "pop": "lease items: agents talk to the server by themselves",
+}
+"""What W&B's protocol has nothing for, in the words of an error."""
 
 WAITING = ("PENDING", "LEASED")
 ENDED = {"finished": "finished", "failed": "failed", "crashed": "failed", "killed": "cancelled"}
@@ -66,14 +81,17 @@ class WandbStore(WandbQueues):
             raise AttributeError(name)
 
         def refuse(*_: Any, **__: Any) -> Any:
-            told = f"{name.replace('_', ' ')}: W&B's protocol has nothing for it; a store of ours does it"
-            raise StoreError(f"store {self.url} cannot {told} (--store sqlite:///… or postgresql://…)")
+            raise StoreError(f"store {self.url} cannot {CANNOT.get(name, name.replace('_', ' '))}")
 
         return refuse
 
     def close(self) -> None:
         """See `Store.close`."""
         self._local.close()
+
+    def wait(self, wake: threading.Event, timeout: float) -> None:
+        """See `Store.wait`: the server tells nobody, so the time passes, but not much of it."""
+        wake.wait(min(timeout, FRESH_SECONDS))
 
     # -- adding -------------------------------------------------------------------------------------------------------
 
@@ -110,6 +128,7 @@ class WandbStore(WandbQueues):
 
     def _seen(self, item: Item) -> Item:
         """An item as the server sees it: what is sent runs only when an agent there has begun with it."""
+        item = replace(item, run_dir=None)
         if item.state is RunState.RUNNING and self._remote.get(item.id, WAITING[0]) in WAITING:
             return replace(item, state=RunState.PENDING, started_at=None, agent=None)
         return item
@@ -143,6 +162,20 @@ class WandbStore(WandbQueues):
     def sweeps(self) -> list[Sweep]:
         """See `Store.sweeps`: those that were added from here."""
         return self._local.sweeps()
+
+    def blockers(self, queues: Sequence[str]) -> list[Blocker]:  # noqa: ARG002 - a store's
+        """See `Store.blockers`: what keeps items there is not told here."""
+        return []
+
+    def stalls(self, item_id: str) -> list[Stall]:  # noqa: ARG002 - a store's
+        """See `Store.stalls`."""
+        return []
+
+    def ahead(self, item_id: str) -> int:
+        """See `Store.ahead`: of those that were added from here."""
+        item = self.item(item_id)
+        waiting = self.items(ItemFilter(queue=item.queue, states=frozenset({RunState.PENDING})))
+        return sum((other.priority, other.added_at) < (item.priority, item.added_at) for other in waiting)
 
     def agents(self, since: float | None = None) -> list[Any]:  # noqa: ARG002 - a store's
         """See `Store.agents`: the server tells of none."""

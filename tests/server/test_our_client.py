@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,6 @@ def test_all_problems_are_told_before_anything_is_sent(there: Served) -> None:
 def test_the_servers_own_words_reach_the_user(there: Served) -> None:
     queue = launcher.Queues().show("gpu")
     stored = next(each for each in there.store.queues() if each.name == "gpu")
-    from dataclasses import replace
-
     with closing(open_store(f"wandb+{there.url}")) as store:
         there.store.update_queue(replace(stored, allow_overrides=False))
         spec = LaunchSpec({**_document(), "resource_args": {"local-container": {"cpus": 1}}}, queue.name)
@@ -179,7 +178,7 @@ def test_what_the_protocol_cannot_do_is_said(there: Served) -> None:
     with closing(open_store(f"wandb+{there.url}")) as store:
         with pytest.raises(StoreError, match="cannot change priorities of waiting items"):
             store.set_priority(ItemFilter(), 0)
-        with pytest.raises(StoreError, match="cannot pop: W&B's protocol has nothing for it"):
+        with pytest.raises(StoreError, match="cannot lease items"):
             store.pop("me", ["gpu"], 1)
 
 
@@ -203,7 +202,6 @@ def test_the_key_may_be_netrcs(there: Served, monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_a_sweep_is_added_from_the_command_line_and_followed(there: Served, project: Project) -> None:
-    grid = ["-m", "lr=0.1,0.2", "seed=1,2", "--sweep", "s", "launch.docker_image=a:1"]
     project.write("conf/launch/there.yaml", "queue_name: gpu\ndocker_image: a:1\nproject: demo\n")
     grid = ["-m", "+launch=there", "lr=0.1,0.2", "seed=1,2", "--sweep", "s"]
     done = project.run("add", *grid)
@@ -213,6 +211,11 @@ def test_a_sweep_is_added_from_the_command_line_and_followed(there: Served, proj
     run_there(there, Finished({"accuracy": 0.5}))
     assert "1 finished" in project.run("status", "s").out
     assert "0.5" in project.run("results", "s").out
+    waiting = remote(there)[-1].id
+    assert "state      pending" in project.run("show", waiting).out
+    with closing(open_store(f"wandb+{there.url}")) as store:
+        assert store.ahead(waiting) == 4
+    assert project.run("agent").err.count("wandb launch-agent") == 1
     assert project.run("cancel", "s").code == 0
     assert [item.state for item in remote(there)] == [RunState.FINISHED]
 
