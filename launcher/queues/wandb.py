@@ -174,8 +174,11 @@ class WandbStore(WandbQueues):
     def ahead(self, item_id: str) -> int:
         """See `Store.ahead`: of those that were added from here."""
         item = self.item(item_id)
-        waiting = self.items(ItemFilter(queue=item.queue, states=frozenset({RunState.PENDING})))
-        return sum((other.priority, other.added_at) < (item.priority, item.added_at) for other in waiting)
+        order = sorted(
+            self.items(ItemFilter(queue=item.queue, states=frozenset({RunState.PENDING}))),
+            key=lambda each: each.priority,
+        )
+        return next((place for place, each in enumerate(order) if each.id == item_id), 0)
 
     def agents(self, since: float | None = None) -> list[Any]:  # noqa: ARG002 - a store's
         """See `Store.agents`: the server tells of none."""

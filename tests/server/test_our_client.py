@@ -211,7 +211,8 @@ def test_a_sweep_is_added_from_the_command_line_and_followed(there: Served, proj
     run_there(there, Finished({"accuracy": 0.5}))
     assert "1 finished" in project.run("status", "s").out
     assert "0.5" in project.run("results", "s").out
-    waiting = remote(there)[-1].id
+    with closing(open_store(f"wandb+{there.url}")) as store:
+        waiting = list(store.items(ItemFilter(queue="gpu")))[-1].id
     assert "state      pending" in project.run("show", waiting).out
     with closing(open_store(f"wandb+{there.url}")) as store:
         assert store.ahead(waiting) == 4
