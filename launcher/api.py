@@ -247,4 +247,6 @@ def launch_sweep(  # noqa: PLR0913 - what a sweep is, by name
 def _dispatcher(store: Store, url: str) -> Dispatcher:
     queues = {queue.name: queue for queue in store.queues()}
     build = building(store, data_folder(url), load_settings().base_image)
-    return Dispatcher(queues, keep=keeping(store), provenance=Provenance(), jobs=store.jobs, build=build)
+    return Dispatcher(
+        queues, keep=keeping(store), provenance=Provenance(), jobs=store.jobs, build=build, renders=store.renders
+    )

@@ -78,6 +78,54 @@ def resource_problems(document: Mapping[str, Any], queue: QueueInfo) -> Iterator
         yield from schema.problems(arguments, f"resource_args/{resource}", path=("resource_args", resource))
 
 
+CONTAINER_OPTIONS = frozenset(
+    {
+        "command", "cpu", "cpu-period", "cpu-quota", "cpu-shares", "cpus", "cpuset-cpus", "cpuset-mems", "e", "env",
+        "gpus", "m", "memory", "memory-reservation", "memory-swap", "name", "pids-limit", "platform", "shm-size",
+        "ulimit", "w", "workdir",
+    }
+)  # fmt: skip
+"""What W&B's agents take for local-container, since 0.28.1."""
+
+MANIFEST_REFUSED = frozenset(
+    {
+        "securityContext", "hostPath", "serviceAccountToken", "hostPID", "hostIPC", "hostNetwork", "hostUsers",
+        "hostPort", "shareProcessNamespace", "serviceAccount", "serviceAccountName",
+    }
+)  # fmt: skip
+"""Keys that W&B's agents refuse in a manifest for Kubernetes."""
+
+
+def wandb_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """What of a spec a W&B server has no place for, or its agents refuse."""
+    if document.get("uri"):
+        how = "make a job of it (wandb job create git URI, or code FOLDER), and name that"
+        yield Problem(
+            "uri", f"{document['uri']!r} cannot be queued on a W&B server, which takes jobs and images; {how}"
+        )
+    for name in ("limits", "timeout"):
+        if document.get(name):
+            yield Problem(name, "means nothing to W&B's agents; leave it out")
+    own = document.get("resource_args")
+    arguments = own if isinstance(own, Mapping) else {}
+    container = arguments.get("local-container")
+    for option in sorted(set(container) - CONTAINER_OPTIONS) if isinstance(container, Mapping) else ():
+        yield Problem(f"resource_args.local-container.{option}", "is refused by W&B's agents")
+    yield from _refused_keys(arguments.get("kubernetes"), "resource_args.kubernetes")
+
+
+def _refused_keys(value: Any, path: str) -> Iterator[Problem]:
+    if isinstance(value, Mapping):
+        for key, below in value.items():
+            if key in MANIFEST_REFUSED:
+                yield Problem(f"{path}.{key}", "is refused by W&B's agents")
+            else:
+                yield from _refused_keys(below, f"{path}.{key}")
+    elif isinstance(value, list):
+        for number, below in enumerate(value):
+            yield from _refused_keys(below, f"{path}[{number}]")
+
+
 def policy_problems(values: Mapping[str, Any], where: str = "") -> Iterator[Problem]:
     """What is wrong with `retry`, `timeout`, `limits` and `fingerprint` of a launch spec or a queue."""
     for name in POLICIES:

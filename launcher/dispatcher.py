@@ -46,7 +46,7 @@ class Dispatcher:
     `texts` are template variables of a command line, where numbers and booleans are text; they win over all others.
     `keep` hears of each source that is pinned, with its patch, so that both last until the runs start; a preview, which
     writes and builds nothing, has neither `keep` nor `build`. `traceparent`: the trace that its specs' runs belong to;
-    `provenance`: what the specs shall say of where they come from.
+    `provenance`: what the specs shall say of where they come from. `renders`: the store's.
     """
 
     queues: Mapping[str, QueueInfo]
@@ -60,6 +60,7 @@ class Dispatcher:
     provenance: Provenance | None = None
     jobs: Callable[[str | None], Sequence[JobVersion]] = lambda _: ()
     build: Callable[[Source, Mapping[str, Any]], JobVersion] | None = None
+    renders: bool = True
     _found: dict[tuple[str, str, str], JobVersion | LaunchError] = field(default_factory=dict)
     _built: dict[str, JobVersion | LaunchError] = field(default_factory=dict)
     _pinned: dict[tuple[Any, ...], Source | LaunchError] = field(default_factory=dict)
@@ -94,7 +95,8 @@ class Dispatcher:
         problems = [
             *checks.problems(document, given, queue),
             *self._lay_job(document),
-            *lay_arguments(document, queue, self.texts),
+            *lay_arguments(document, queue, self.texts, renders=self.renders),
+            *(() if self.renders else checks.wandb_problems(document)),
         ]
         _raise(
             [

@@ -83,7 +83,7 @@ def lay_job(document: dict[str, Any], version: JobVersion) -> Iterator[Problem]:
         if version.kind == "image":
             what = f"{version.reference} is an image, which local-process cannot run; name another resource or queue"
             yield Problem("job", what)
-        elif not overrides.get("entry_point"):
+        elif not overrides.get("entry_point") and version.kind != "remote":
             yield Problem("entry_point", f"missing, and job {version.reference} has none; expected the command to run")
     run_config = overrides.get("run_config") or {}
     if version.inputs and isinstance(run_config, Mapping):

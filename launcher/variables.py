@@ -38,11 +38,13 @@ def queue_problems(queue: QueueInfo) -> Iterator[Problem]:
             yield from schema.value_problems(definition["default"], definition, ("variables", name, "default"))
 
 
-def lay_arguments(document: dict[str, Any], queue: QueueInfo, texts: Mapping[str, str]) -> list[Problem]:
+def lay_arguments(
+    document: dict[str, Any], queue: QueueInfo, texts: Mapping[str, str], *, renders: bool = True
+) -> list[Problem]:
     """Give a spec its `resource_args`: the queue's, its variables filled, and over them, key by key, the spec's own.
 
     Takes `template_variables` out of the document, for they have done their work, and names the secrets it refers to;
-    returns all problems with them.
+    returns all problems with them. Unless `renders`, for a store that fills them in itself, they are only checked.
     """
     given = dict(document.pop("template_variables", None) or {})
     given.update((name, typed(text, queue.variables.get(name, {}))) for name, text in texts.items())
@@ -56,6 +58,10 @@ def lay_arguments(document: dict[str, Any], queue: QueueInfo, texts: Mapping[str
     problems.extend(_reference_problems(API_KEY, key) if key is not None else ())
     if problems:
         return problems
+    if not renders:
+        if given:
+            document["template_variables"] = given
+        return []
     names = {key[2:-1]} if key else set()
     if queue.resource_args and document.get("resource") == queue.resource:
         own = document["resource_args"] = laid_over(template.render(queue.resource_args, values), own)

@@ -44,7 +44,7 @@ def plan(
     asked = wanted(ctx.obj, **given)
     with opened(store, read_only=True) as target:
         queues = {queue.name: queue for queue in target.queues()}
-        dispatcher = _dispatcher(queues, asked, jobs=target.jobs)
+        dispatcher = _dispatcher(queues, asked, jobs=target.jobs, renders=target.renders)
         specs = dispatcher.specs(asked.points(), asked.overlay)
         if show_request:
             for text in shown_requests(specs, agent_folder(target, None)):
@@ -112,7 +112,9 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
     with opened(store) as target, _progress(asked.grid, as_json) as step, _line() as tell, traced as note:
         queues = {queue.name: queue for queue in target.queues()}
         build = building(target, data_folder(store_url(store)), load_settings().base_image, tell)
-        dispatcher = _dispatcher(queues, asked, keep=keeping(target), jobs=target.jobs, build=build)
+        dispatcher = _dispatcher(
+            queues, asked, keep=keeping(target), jobs=target.jobs, renders=target.renders, build=build
+        )
         receipt = target.push(asked.sweep, dispatcher.specs(asked.points(), asked.overlay, step), again=again)
         note(added=receipt.added, present=receipt.present)
     _print_removed(asked.grid)
@@ -122,7 +124,8 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
         return
     click.echo(f"sweep {receipt.sweep}: {receipt.added:,} added{_skipped(receipt)}")
     _print_code(dispatcher, asked)
-    click.echo(f"run: launcher agent   follow: launcher status {receipt.sweep}   stop: launcher cancel {receipt.sweep}")
+    run = "run: launcher agent" if target.renders else "run: an agent of that server"
+    click.echo(f"{run}   follow: launcher status {receipt.sweep}   stop: launcher cancel {receipt.sweep}")
 
 
 def _skipped(receipt: Receipt) -> str:

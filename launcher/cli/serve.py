@@ -53,10 +53,15 @@ def serve(host: str, port: int, entity: str | None, folder: Path | None, store: 
 
 def _listening(host: str, port: int) -> socket.socket:
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=1024)
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # Of a named protocol, or asyncio leaves Nagle's algorithm on: each reply would wait 40 ms for the client's ACK.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
     except OSError as error:
         raise LaunchError(f"cannot listen at {host} port {port}: {error.strerror or error}") from error
+    return listener
 
 
 def _local(listener: socket.socket) -> bool:

@@ -120,7 +120,7 @@ class Multirun:
             dispatcher = Dispatcher(
                 {queue.name: queue for queue in store.queues()}, self.app.folder, keep=keeping(store), jobs=store.jobs,
                 build=building(store, data_folder(self.store), load_settings().base_image),
-                provenance=Provenance(folder, self.config.hydra.job.config_name),
+                provenance=Provenance(folder, self.config.hydra.job.config_name), renders=store.renders,
             )  # fmt: skip
             jobs = self.master.jobs(points, first, self._asked, named=made is not None)
             specs = dispatcher.specs(jobs, self.overlay)

@@ -42,6 +42,8 @@ LEASE_SECONDS = 30.0
 _STORES = {
     "sqlite": "launcher.queues.sqlite:SqliteStore",
     "postgresql": "launcher.queues.postgres:PostgresStore",
+    "wandb+https": "launcher.queues.wandb:WandbStore",
+    "wandb+http": "launcher.queues.wandb:WandbStore",
 }
 
 
@@ -49,6 +51,8 @@ class Store(Protocol):
     """Queues, sweeps and items. Every verb is one transaction; a state changes in one guarded statement."""
 
     url: str
+    renders: bool
+    """Whether template variables are filled before an item gets here; else the store fills them."""
 
     def push(self, sweep: Sweep | None, specs: Iterable[LaunchSpec], *, again: bool = False) -> Receipt:
         """Add the specs of a sweep (created if need be), all or nothing. Specs that the sweep has already are left

@@ -42,6 +42,7 @@ class SqlStore(Leasing, Catalog, History, Jobs, Records, Upkeep):
     """
 
     dialect: ClassVar[str]
+    renders = True
     url: str
     _stage: Callable[[Any, str, Sequence[tuple[Any, ...]]], None]
 

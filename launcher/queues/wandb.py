@@ -1,0 +1,329 @@
+"""The store `wandb+https://HOST`: queues of a W&B server (or of `launcher serve`), filled from here, run by agents
+there. Sweeps and items are kept in a local outbox; what became of them is asked for when somebody looks."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launcher import canonical
+from launcher.errors import StoreError
+from launcher.item import (
+    Attempt,
+    Cancelled,
+    Count,
+    Event,
+    Failed,
+    Finished,
+    Item,
+    ItemFilter,
+    LogEntry,
+    Outcome,
+    Receipt,
+    RunState,
+    Sweep,
+)
+from launcher.queues.sqlite import SqliteStore
+from launcher.queues.wandb_client import RefusedError, client_of
+from launcher.queues.wandb_outbox import SENDER, Outbox
+from launcher.queues.wandb_queues import PROJECT, WandbQueues
+from launcher.waits import Blocker, Stall
+
+if TYPE_CHECKING:
+    from launcher.spec import LaunchSpec
+
+FRESH_SECONDS = 1.0
+"""How long what the server said about items is taken for true."""
+
+ASKED = 50
+"""Items that are asked for in one request."""
+
+CANNOT = {
+    "register": "be run from here: agents of W&B's take its items (wandb launch-agent), or ours beside the server",
+    "hold": "pause items: W&B's protocol has nothing for it; cancel them, and add them again",
+    "resume": "resume items: W&B's protocol has nothing for it",
+    "version": "be looked after from here: its data is the server's",
+    "check": "be checked from here: its data is the server's",
+    "backup": "be copied from here: its data is the server's",
+    "keep_job": "keep jobs made here; make them there: wandb job create, or launcher job create beside the server",
+    "alias_job": "name versions of jobs from here; do it beside the server",
+    "pop": "lease items: agents talk to the server by themselves",
+}
+"""What W&B's protocol has nothing for, in the words of an error."""
+
+WAITING = ("PENDING", "LEASED")
+ENDED = {"finished": "finished", "failed": "failed", "crashed": "failed", "killed": "cancelled"}
+
+
+class WandbStore(WandbQueues):
+    """See `launcher.queues.Store`. Verbs of agents are not here: these talk to the server by themselves."""
+
+    renders = False
+    """Template variables go to the server as they are; it fills them in."""
+
+    def __init__(self, url: str, *, read_only: bool = False, as_is: bool = False) -> None:  # noqa: ARG002 - a store's
+        self.url = url
+        self._client, entity = client_of(url)
+        self._entity = entity or str(self._client.login()["entity"])
+        self._local = SqliteStore(f"sqlite:///{outbox_path(self._client.base, self._entity)}")
+        self._outbox = Outbox(self._local, self._client, self._entity, PROJECT)
+        self._remote: dict[str, str] = {}
+        self._asked = -FRESH_SECONDS
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise StoreError(f"store {self.url} cannot {CANNOT.get(name, name.replace('_', ' '))}")
+
+        return refuse
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self._local.close()
+
+    def wait(self, wake: threading.Event, timeout: float) -> None:
+        """See `Store.wait`: the server tells nobody, so the time passes, but not much of it."""
+        wake.wait(min(timeout, FRESH_SECONDS))
+
+    # -- adding -------------------------------------------------------------------------------------------------------
+
+    def push(self, sweep: Sweep | None, specs: Iterable[LaunchSpec], *, again: bool = False) -> Receipt:
+        """See `Store.push`: the sweep is kept here as a whole, then its items are sent one by one. StoreError when that
+        was interrupted, or the server refused some; the same command goes on with the rest."""
+        queues = self._mirrored()
+        receipt = self._local.push(sweep, specs, again=again)
+        refused = self._outbox.send(queues)
+        if refused:
+            causes = "\n".join(f"  {number} ×: {text}" for text, number in Counter(refused).most_common(10))
+            raise StoreError(f"{self._client.base} refused {len(refused)} of the items:\n{causes}")
+        if sweep and receipt.present:
+            states = Counter(item.state for item in self.items(ItemFilter(sweep=sweep.name)))
+            states[RunState.PENDING] -= receipt.added + receipt.retried
+            receipt = replace(receipt, present_states={state: states[state] for state in RunState if states[state] > 0})
+        return receipt
+
+    # -- people's verbs -----------------------------------------------------------------------------------------------
+
+    def items(self, which: ItemFilter) -> Iterator[Item]:
+        """See `Store.items`."""
+        self._refresh()
+        states = which.states
+        for item in self._local.items(replace(which, states=None)):
+            seen = self._seen(item)
+            if states is None or seen.state in states:
+                yield seen
+
+    def item(self, prefix: str) -> Item:
+        """See `Store.item`."""
+        self._refresh()
+        return self._seen(self._local.item(prefix))
+
+    def _seen(self, item: Item) -> Item:
+        """An item as the server sees it: what is sent runs only when an agent there has begun with it."""
+        item = replace(item, run_dir=None)
+        if item.state is RunState.RUNNING and self._remote.get(item.id, WAITING[0]) in WAITING:
+            return replace(item, state=RunState.PENDING, started_at=None, agent=None)
+        return item
+
+    def counts(self) -> list[Count]:
+        """See `Store.counts`."""
+        tally = Counter((item.queue, item.sweep, item.state) for item in self.items(ItemFilter()))
+        return [Count(queue, sweep, state, number) for (queue, sweep, state), number in tally.items()]
+
+    def holds(self) -> list[Count]:
+        """See `Store.holds`."""
+        return self._local.holds()
+
+    def document(self, item_id: str) -> dict[str, Any]:
+        """See `Store.document`."""
+        return self._local.document(item_id)
+
+    def events(self, item_id: str) -> list[Event]:
+        """See `Store.events`: as they were noticed here."""
+        return self._local.events(item_id)
+
+    def attempts(self, item_id: str) -> list[Attempt]:
+        """See `Store.attempts`."""
+        return self._local.attempts(item_id)
+
+    def log(self, which: ItemFilter, *, after: int = 0, since: float | None = None, limit: int) -> list[LogEntry]:
+        """See `Store.log`: what was noticed here."""
+        self._refresh()
+        return self._local.log(which, after=after, since=since, limit=limit)
+
+    def sweeps(self) -> list[Sweep]:
+        """See `Store.sweeps`: those that were added from here."""
+        return self._local.sweeps()
+
+    def blockers(self, queues: Sequence[str]) -> list[Blocker]:  # noqa: ARG002 - a store's
+        """See `Store.blockers`: what keeps items there is not told here."""
+        return []
+
+    def stalls(self, item_id: str) -> list[Stall]:  # noqa: ARG002 - a store's
+        """See `Store.stalls`."""
+        return []
+
+    def ahead(self, item_id: str) -> int:
+        """See `Store.ahead`: of those that were added from here."""
+        item = self.item(item_id)
+        order = sorted(
+            self.items(ItemFilter(queue=item.queue, states=frozenset({RunState.PENDING}))),
+            key=lambda each: each.priority,
+        )
+        return next((place for place, each in enumerate(order) if each.id == item_id), 0)
+
+    def agents(self, since: float | None = None) -> list[Any]:  # noqa: ARG002 - a store's
+        """See `Store.agents`: the server tells of none."""
+        return []
+
+    def cancel(self, which: ItemFilter, actor: str) -> tuple[int, int]:
+        """See `Store.cancel`: what waits there is deleted there, what runs is asked to stop."""
+        waiting = stopping = 0
+        for item in list(self.items(which)):
+            if item.state is RunState.PENDING and self._delete_remote(item):
+                waiting += self._end({item.id: Cancelled("cancelled while waiting")})
+            elif item.state is RunState.RUNNING:
+                stopping += self._stop(item)
+        unsent, _ = self._local.cancel(replace(which, states=frozenset({RunState.PENDING})), actor)
+        return waiting + unsent, stopping
+
+    def retry(self, which: ItemFilter, actor: str) -> int:
+        """See `Store.retry`: these are sent again."""
+        self._refresh()
+        queues = self._mirrored()
+        number = self._local.retry(which, actor)
+        if number and (refused := self._outbox.send(queues)):
+            raise StoreError(f"{self._client.base} refused {len(refused)} of the items: {refused[0]}")
+        return number
+
+    def delete(self, which: ItemFilter) -> int:
+        """See `Store.delete`."""
+        for item in list(self.items(which)):
+            if item.state is RunState.PENDING and self._delete_remote(item):
+                self._end({item.id: Cancelled("deleted")})
+        return self._local.delete(which)
+
+    def set_priority(self, which: ItemFilter, priority: int) -> int:  # noqa: ARG002 - a store's
+        """See `Store.set_priority`: StoreError, for W&B has no such operation."""
+        raise StoreError(f"store {self.url} cannot change priorities of waiting items: cancel them, and add them again")
+
+    def _delete_remote(self, item: Item) -> bool:
+        remote = (item.handle or {}).get("wandb_item")
+        if remote is None:
+            return False
+        ids = self._queue_ids()
+        try:
+            self._client.ask(
+                """mutation DeleteFromRunQueue($queueID: ID!, $item: ID!) { deleteFromRunQueue(input: {
+                queueID: $queueID, runQueueItemId: $item}) { success } }""",
+                queueID=ids.get(item.queue, ""),
+                item=remote,
+            )
+        except RefusedError:
+            return False  # an agent was faster
+        return True
+
+    def _stop(self, item: Item) -> bool:
+        found = self._states([item]).get(item.id)
+        run = found and found[1]
+        if not run:
+            return False
+        self._client.ask("mutation StopRun($id: ID!) { stopRun(input: {id: $id}) { success } }", id=run["id"])
+        return True
+
+    # -- what the server says -----------------------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        """End the items here that have ended there, and see which of the others run."""
+        if time.monotonic() < self._asked + FRESH_SECONDS:
+            return
+        under_way = list(self._local.items(ItemFilter(states=frozenset({RunState.RUNNING}))))
+        ended: dict[str, Outcome] = {}
+        for start in range(0, len(under_way), ASKED):
+            for item_id, (state, run) in self._states(under_way[start : start + ASKED]).items():
+                self._remote[item_id] = str(state)
+                if outcome := _outcome(state, run):
+                    ended[item_id] = outcome
+        self._end(ended)
+        self._asked = time.monotonic()
+
+    def _end(self, ended: Mapping[str, Outcome]) -> int:
+        """End these items here; returns how many there were to end."""
+        if not ended:
+            return 0
+        leases = [lease for lease in self._local.held(SENDER) if lease.item.id in ended]
+        return sum(self._local.finish([(lease, ended[lease.item.id]) for lease in leases]))
+
+    def _states(self, items: Sequence[Item]) -> dict[str, tuple[str | None, Mapping[str, Any] | None]]:
+        """For each item, its state there, None if it is gone, and its run, None if there is none yet."""
+        nodes = self._nodes(
+            "queue", [(item.queue, (item.handle or {}).get("wandb_item"), item.id) for item in items], PROJECT
+        )
+        wanted = []
+        for item in items:
+            node = nodes.get(item.id)
+            if node and node["associatedRunId"]:
+                document = self._local.document(item.id)
+                wanted.append((document.get("project") or "uncategorized", node["associatedRunId"], item.id))
+        runs = self._nodes("project", wanted, None)
+        return {item.id: ((nodes.get(item.id) or {}).get("state"), runs.get(item.id)) for item in items}
+
+    def _nodes(self, kind: str, wanted: Sequence[tuple[str, Any, str]], project: str | None) -> dict[str, Any]:
+        """Items by queue, or runs by project, in one request, from (where, ID there, ID here): nodes by ID here."""
+        variables: dict[str, Any] = {"entity": self._entity}
+        declared, fields = ["$entity: String!"], []
+        for number, (where, there, _) in enumerate(wanted):
+            variables |= {f"w{number}": where, f"i{number}": there}
+            declared += [f"$w{number}: String!", f"$i{number}: {'ID' if kind == 'queue' else 'String'}!"]
+            if kind == "queue":
+                item = f"n: runQueueItem(id: $i{number}) {{ id state associatedRunId }}"
+                below = f"n: runQueue(name: $w{number}) {{ {item} }}"
+                fields.append(
+                    f"a{number}: project(entityName: $entity, name: {canonical.encode(project)}) {{ {below} }}"
+                )
+            else:
+                below = f"n: run(name: $i{number}) {{ id state summaryMetrics }}"
+                fields.append(f"a{number}: project(entityName: $entity, name: $w{number}) {{ {below} }}")
+        if not fields:
+            return {}
+        data = self._client.ask(f"query Items({', '.join(declared)}) {{ {' '.join(fields)} }}", **variables)
+        found = {}
+        for number, (_, _, here) in enumerate(wanted):
+            node = (data.get(f"a{number}") or {}).get("n")
+            found[here] = node and node["n"] if kind == "queue" else node
+        return found
+
+
+def _outcome(state: str | None, run: Mapping[str, Any] | None) -> Outcome | None:
+    """What became of an item that is in this state there, with this run; None while it goes on."""
+    if state is None:
+        return Cancelled("deleted on the server")
+    ended = ENDED.get(run["state"]) if run else None
+    if ended == "finished":
+        return Finished(_result(run))
+    if ended == "cancelled":
+        return Cancelled("killed on the server")
+    if ended == "failed" and run:
+        return Failed("run", f"{run['state']} on the server", None, _result(run))
+    return Failed("run", "failed on the server before its run began") if state == "FAILED" else None
+
+
+def _result(run: Mapping[str, Any] | None) -> dict[str, Any]:
+    summary = canonical.decode((run or {}).get("summaryMetrics") or "{}")
+    return {name: value for name, value in summary.items() if not name.startswith("_")}
+
+
+def outbox_path(base: str, entity: str) -> Path:
+    """Where the outbox for a server and an entity lies: in the user's data folder."""
+    import platformdirs
+
+    name = re.sub(r"[^A-Za-z0-9.-]+", "_", base.partition("://")[2] + "_" + entity)
+    return Path(platformdirs.user_data_path("launcher")) / "wandb" / f"{name}.db"
