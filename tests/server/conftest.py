@@ -23,6 +23,7 @@ from launcher.server.access import add_user
 from tests.conftest import needs, until
 from tests.services import free_port
 
+collect_ignore = ["clients"]  # programs, which doctest would import
 CLIENTS = Path(__file__).parent / "clients"
 OLD = "0.18.0"
 OLD_PINS = Path(__file__).parent / f"wandb-{OLD}.txt"
