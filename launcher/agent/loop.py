@@ -336,6 +336,8 @@ class Agent:
         for run in self._local():
             self._end(self._runs.pop(run.lease.token).lease, Lost("its agent stopped"))
         self._reports.send(self._runs)
+        for code in self._code_in_use():
+            self._checkouts.lend(code)
         self._store.register(replace(self.info, detached=True, queues=tuple(sorted(queues))))
         self._tell("detached", f"{len(self._runs):,} runs go on without an agent; launcher sync collects them")
 

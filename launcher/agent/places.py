@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from launcher.item import Lease
+from launcher.item import Lease, RunState
 from launcher.queues import Store
 from launcher.runners import REMOTE, RUNNABLE, Runner, runnable_here
 from launcher.slots import ANY_ROOM, Needs, Room, Slots
@@ -48,7 +48,7 @@ class Places:
         self.engine_full = False
         for names, free, room in self._now(running):
             before = len(leases)
-            self.engine_full |= free <= 0 and room is _any_room
+            self.engine_full |= free <= 0 and room is _any_room and self._waiting(names)
             while (limit := free - (len(leases) - before)) > 0:
                 taken = pop(names, limit, room())
                 for lease in taken:
@@ -66,6 +66,10 @@ class Places:
         for resource in REMOTE & by_resource.keys():
             free = self._free(running, remote=True)
             yield by_resource[resource], min(free, self.runner(resource).room()) if free > 0 else 0, _any_room
+
+    def _waiting(self, names: Collection[str]) -> bool:
+        pending = (count for count in self.store.counts() if count.state is RunState.PENDING)
+        return any(count.number and count.queue in names for count in pending)
 
     def _free(self, running: Iterable[str], *, remote: bool) -> int:
         most = (sys.maxsize if remote else 1) if self.max_jobs is None else self.max_jobs

@@ -35,7 +35,7 @@ RUNNABLE = tuple(_RUNNERS)
 """The resources that this version's agents run; items for others are checked, queued, and wait."""
 
 
-REMOTE = frozenset({"slurm", "ray", "kubernetes"})
+REMOTE = frozenset({"slurm", "ray"})
 """The resources whose engines schedule runs on other machines; these go on without an agent."""
 
 NEEDED = {

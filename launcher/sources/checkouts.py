@@ -10,7 +10,7 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from launcher.spec import Source, redacted
 CACHE_BYTES = 20e9
 RESTING_SECONDS = 3600.0
 """A worktree that was asked for within this time stays, however full the cache is."""
+
+LENT_SECONDS = 30 * 86400.0
+"""How long one stays whose runs an engine has, and no agent."""
 
 
 @dataclass(slots=True)
@@ -67,6 +70,14 @@ class Checkouts:
         trees = self.cache / "trees"
         if Path(code).is_relative_to(trees) and Path(code) != trees:
             self._hold(trees / Path(code).relative_to(trees).parts[0])
+
+    def lend(self, code: str) -> None:
+        """Leave the worktree of a run to the engine that goes on with it while no agent holds it."""
+        trees = self.cache / "trees"
+        if Path(code).is_relative_to(trees) and Path(code) != trees:
+            until = time.time() + LENT_SECONDS
+            with suppress(OSError):
+                os.utime(_marker(trees / Path(code).relative_to(trees).parts[0]), (until, until))
 
     def trim(self) -> None:
         """Remove the worktrees that were not asked for longest, down to the limit."""

@@ -181,3 +181,15 @@ def test_what_no_agent_can_run_yet_waits_instead_of_failing(cli: Cli, project: P
         2,
         True,
     )
+
+
+def test_only_what_engines_run_can_be_left_to_them(cli: Cli) -> None:
+    none = cli("sync")
+    assert none.code == 1
+    assert "no queue is for an engine; create one: launcher queue create slurm --resource slurm" in none.err
+    cli("queue", "create", "here", "--resource", "local-process")
+    local = cli("agent", "--submit-only", "--queue", "here")
+    assert local.code == 2
+    assert (
+        "queue 'here' is for local-process, which needs an agent that stays; expected one for ray, slurm" in local.err
+    )

@@ -196,3 +196,14 @@ def test_a_folder_with_any_name_may_be_a_source(tmp_path: Path, cache: Path) -> 
     shutil.rmtree(repo)
     assert (tree / "train.py").read_text() == "first"
     assert not list(tmp_path.rglob("ran"))
+
+
+def test_a_checkout_whose_runs_an_engine_has_stays_without_an_agent(repo: Path, cache: Path) -> None:
+    tree = checkout(pin(str(repo))[0], cache)
+    first = Checkouts(cache, lambda _: b"", limit=1)
+    first.lend(str(tree))
+    first.trim()
+    assert tree.is_dir()
+    os.utime(tree.with_name(f"{tree.name}.ready"), (0, 0))
+    first.trim()
+    assert not tree.is_dir()
