@@ -66,7 +66,9 @@ services: ## Install and start what the full suite needs (as root, from Debian p
 	@for program in munged slurmctld slurmd slurmdbd mariadbd; do command -v $$program >/dev/null || missing=yes; done; test -z "$$missing" || \
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 		slurm-wlm slurmdbd munge mariadb-server >/dev/null; }
-	@echo "The programs of PostgreSQL, Docker and Slurm are there; the tests start servers of their own"
+	@command -v tmux >/dev/null || \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends tmux >/dev/null; }
+	@echo "The programs of PostgreSQL, Docker, Slurm and tmux are there; the tests start servers of their own"
 
 clean: ## Remove the environment and everything that was built or run
 	rm -rf $(VENV) .launcher dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -153,6 +153,14 @@ class RunRecord(NamedTuple):
     reason: str | None
 
 
+class Progress(NamedTuple):
+    """How many runs have ended, their mean duration in seconds (None for none), and how many ended lately."""
+
+    ended: int
+    seconds: float | None
+    lately: int
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """The right to run `item` once: what it runs, and the token that every write about it must carry."""

@@ -21,6 +21,7 @@ from launcher.item import (
     Lease,
     LogEntry,
     Outcome,
+    Progress,
     QueueInfo,
     Receipt,
     Record,
@@ -129,6 +130,12 @@ class Store(Protocol):
 
     def run_records(self, which: ItemFilter) -> Iterator[RunRecord]:
         """The items that a filter selects, oldest first, as lean rows: for tables over very many."""
+
+    def newest(self, which: ItemFilter, limit: int) -> list[RunRecord]:
+        """The items that a filter selects, those first whose state changed last."""
+
+    def progress(self, which: ItemFilter, since: float) -> Progress:
+        """How far the items that a filter selects have come; `since`: from when on an end is lately."""
 
     def series(self, ids: Iterable[str]) -> dict[str, bytes]:
         """The series of those of these items whose runs ended with one, as `launcher.series` packs them."""
