@@ -153,14 +153,6 @@ class RunRecord(NamedTuple):
     reason: str | None
 
 
-class Progress(NamedTuple):
-    """How many runs have ended, their mean duration in seconds (None for none), and how many ended lately."""
-
-    ended: int
-    seconds: float | None
-    lately: int
-
-
 @dataclass(frozen=True, slots=True)
 class Lease:
     """The right to run `item` once: what it runs, and the token that every write about it must carry."""
@@ -243,6 +235,8 @@ class Sweep:
     goal: str = "maximize"
     created_at: float = 0.0
     stop_after_failures: int | None = None
+    notify: tuple[Mapping[str, Any], ...] = ()
+    """Whom to tell of what, as `launcher.notices.parsed` gives it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from launcher.tracing import RunTraces
 
 @dataclass(frozen=True, slots=True)
 class AgentEvent:
-    """What an agent tells: `kind` is started, ended, refused, recovered, stopping or trouble; `text` is for people."""
+    """What an agent tells: `kind` is started, ended, refused, recovered, notified, stopping or trouble; `text` is for
+    people."""
 
     kind: str
     text: str

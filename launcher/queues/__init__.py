@@ -7,7 +7,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from launcher.errors import StoreError, suggest
 from launcher.item import (
@@ -21,13 +21,13 @@ from launcher.item import (
     Lease,
     LogEntry,
     Outcome,
-    Progress,
     QueueInfo,
     Receipt,
     Record,
     RunRecord,
     Sweep,
 )
+from launcher.notices import Notice
 from launcher.slots import ANY_ROOM, Room
 from launcher.waits import Blocker, Stall
 
@@ -44,6 +44,14 @@ _STORES = {
     "sqlite": "launcher.queues.sqlite:SqliteStore",
     "postgresql": "launcher.queues.postgres:PostgresStore",
 }
+
+
+class Progress(NamedTuple):
+    """How many runs have ended, their mean duration in seconds (None for none), and how many ended lately."""
+
+    ended: int
+    seconds: float | None
+    lately: int
 
 
 class Store(Protocol):
@@ -177,6 +185,16 @@ class Store(Protocol):
 
     def sweeps(self) -> list[Sweep]:
         """All sweeps, oldest first."""
+
+    def take_notice(self, agent: str) -> Notice | None:
+        """A notice that a sweep wants sent now. It is given to one agent; to another one when that took too long."""
+
+    def settle_notice(self, notice: Notice, agent: str, error: str | None) -> bool:
+        """A notice was sent, or with an `error` could not be, and waits to be tried again; False where another agent
+        has it by now."""
+
+    def notices(self, sweep: str) -> list[tuple[Notice, str, str | None]]:
+        """The notices of a sweep that have come: each with its state (due, sending, sent, failed) and last error."""
 
     def queues(self) -> list[QueueInfo]:
         """All queues, by name."""

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from launcher import canonical
-from launcher.item import AgentInfo, ItemFilter, LogEntry, Progress, RunRecord, RunState
-from launcher.queues import rows
+from launcher.item import AgentInfo, ItemFilter, LogEntry, RunRecord, RunState
+from launcher.queues import Progress, rows
 from launcher.waits import Blocker, Stall
 
 RECORDS = 5000
@@ -55,7 +55,7 @@ class History:
         conditions, values = rows.where(which)
         with self._session() as db:
             found = db.execute(self._sql("select_newest", *conditions), values | {"page": limit})
-            return [self._record(row) for row in found]
+            return [self._run_record(row) for row in found]
 
     def progress(self, which: ItemFilter, since: float) -> Progress:
         """See `Store.progress`."""

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from launcher.item import Failed, Finished, ItemFilter, LogEntry, Progress, QueueInfo, RunState, Sweep
-from launcher.queues import Store, history
+from launcher.item import Failed, Finished, ItemFilter, LogEntry, QueueInfo, RunState, Sweep
+from launcher.queues import Progress, Store, history
 from launcher.waits import ALL_NEEDS, Stall
 from tests.conftest import until
 from tests.queues.needs_contract import asking

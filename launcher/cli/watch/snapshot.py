@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from launcher.item import Item, ItemFilter, Lease, Progress, RunRecord, RunState
+from launcher.item import Item, ItemFilter, Lease, RunRecord, RunState
 from launcher.paths import RunPaths
-from launcher.queues import Store
+from launcher.queues import Progress, Store
 from launcher.runners.verdict import last_line
 from launcher.slots import Needs
 
@@ -125,7 +125,7 @@ class Reader:
 
 def _running(lease: Lease) -> Running:
     folder = lease.item.run_dir
-    return Running(lease.item, _slots(lease), clean(last_line(RunPaths(Path(folder)))) if folder else "")
+    return Running(lease.item, _slots(lease), clean(last_line(RunPaths(Path(folder)).log)) if folder else "")
 
 
 def _slots(lease: Lease) -> str:
