@@ -21,7 +21,7 @@ $(VENV)/.bench: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
 
-.PHONY: help run test check format bench chaos soak services clean
+.PHONY: help run test check format bench chaos soak screenshots services clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,12 @@ chaos: $(VENV)/.test ## Break everything on purpose, for half an hour; the figur
 
 soak: $(VENV)/.test ## Ten minutes of short runs: nothing may grow; the figures go into docs/reliability.md
 	$(BIN)/python -m tests.chaos.soak
+
+screenshots: $(VENV)/.test ## Make the pictures of the docs again, from a digits sweep that is run for them
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && export LAUNCHER_STORE="sqlite:///$$scratch/store.db" && \
+		launcher add sweeps/digits.yaml && launcher agent --drain --max-jobs $(JOBS) && \
+		launcher plot digits --output docs/digits.png && \
+		launcher plot digits --kind heatmap --output docs/digits-heatmap.png
 
 services: ## Install and start what the full suite needs (as root, from Debian packages)
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
