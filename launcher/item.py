@@ -73,6 +73,8 @@ class Cancelled:
     """The run was stopped because somebody asked for it."""
 
     reason: str = "cancelled while running"
+    result: Mapping[str, Any] | None = None
+    series: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
