@@ -21,7 +21,7 @@ $(VENV)/.bench: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
 
-.PHONY: help run test check format bench chaos soak services clean
+.PHONY: help run test check format bench chaos soak screenshots services clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ chaos: $(VENV)/.test ## Break everything on purpose, for half an hour; the figur
 soak: $(VENV)/.test ## Ten minutes of short runs: nothing may grow; the figures go into docs/reliability.md
 	$(BIN)/python -m tests.chaos.soak
 
+screenshots: $(VENV)/.test ## Make the pictures of the docs again, from a digits sweep that is run for them
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && export LAUNCHER_STORE="sqlite:///$$scratch/store.db" && \
+		launcher add sweeps/digits.yaml && launcher agent --drain --max-jobs $(JOBS) && \
+		launcher plot digits --output docs/digits.png && \
+		launcher plot digits --kind heatmap --output docs/digits-heatmap.png
+
 services: ## Install and start what the full suite needs (as root, from Debian packages)
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null; }
@@ -66,7 +72,9 @@ services: ## Install and start what the full suite needs (as root, from Debian p
 	@for program in munged slurmctld slurmd slurmdbd mariadbd; do command -v $$program >/dev/null || missing=yes; done; test -z "$$missing" || \
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 		slurm-wlm slurmdbd munge mariadb-server >/dev/null; }
-	@echo "The programs of PostgreSQL, Docker and Slurm are there; the tests start servers of their own"
+	@command -v tmux >/dev/null || \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends tmux >/dev/null; }
+	@echo "The programs of PostgreSQL, Docker, Slurm and tmux are there; the tests start servers of their own"
 
 clean: ## Remove the environment and everything that was built or run
 	rm -rf $(VENV) .launcher dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launcher import queue_file, tracing
+from launcher import notices, queue_file, tracing
 from launcher.compose import Point
 from launcher.dispatcher import Dispatcher, building, keeping
 from launcher.errors import LaunchError, UsageError
@@ -214,6 +214,7 @@ def launch_sweep(  # noqa: PLR0913 - what a sweep is, by name
     goal: str = "maximize",
     again: bool = False,
     stop_after_failures: int | None = None,
+    notify: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     **shared: Any,
 ) -> Receipt:
     """Queue a sweep in one transaction, all or nothing: points of `compose_grid`, or launch_add's arguments by name.
@@ -221,7 +222,8 @@ def launch_sweep(  # noqa: PLR0913 - what a sweep is, by name
     `shared` are launch_add's arguments for all of them: they win over a point's `launch` node, but not over arguments
     by name; both may name `retry`, `timeout` and `fingerprint` too. Specs that the sweep has already are left out, and
     wait again if they had failed, unless `again`. `metric` and `goal` (maximize or minimize) say how its results are
-    ranked; after `stop_after_failures` failed items the rest is held. Raises one LaunchError, with nothing queued, for
+    ranked; after `stop_after_failures` failed items the rest is held; `notify` says whom to tell of failures and of the
+    end (docs/results.md). Raises one LaunchError, with nothing queued, for
     all that is wrong, by cause.
 
     >>> rates = ({"entry_point": ["python", "train.py", f"lr={lr}"]} for lr in (0.1, 0.01))
@@ -234,11 +236,14 @@ def launch_sweep(  # noqa: PLR0913 - what a sweep is, by name
         raise UsageError(f"goal {goal!r} is unknown; expected one of {', '.join(GOALS)}")
     if stop_after_failures is not None and (type(stop_after_failures) is not int or stop_after_failures < 1):
         raise UsageError(f"stop_after_failures is {stop_after_failures!r}, expected a whole number, at least 1")
+    if wrong := list(notices.problems("notify", notify)) if notify is not None else []:
+        raise UsageError("\n".join(wrong))
     overlay = LaunchArguments.from_mapping({**shared, "sweep_id": name}, "launch_sweep")
     url = store_url()
     with closing(open_store(url)) as store, tracing.adding("launch_sweep", sweep=name) as note:
         made = _dispatcher(store, url).specs(specs, overlay, what="spec")
-        sweep = Sweep(name, metric, goal, stop_after_failures=stop_after_failures)
+        told = notices.parsed(notify)
+        sweep = Sweep(name, metric, goal, stop_after_failures=stop_after_failures, notify=told)
         receipt = store.push(sweep, made, again=again)
         note(added=receipt.added, present=receipt.present)
     return receipt

@@ -73,6 +73,8 @@ class Cancelled:
     """The run was stopped because somebody asked for it."""
 
     reason: str = "cancelled while running"
+    result: Mapping[str, Any] | None = None
+    series: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +237,8 @@ class Sweep:
     goal: str = "maximize"
     created_at: float = 0.0
     stop_after_failures: int | None = None
+    notify: tuple[Mapping[str, Any], ...] = ()
+    """Whom to tell of what, as `launcher.notices.parsed` gives it."""
 
 
 @dataclass(frozen=True, slots=True)

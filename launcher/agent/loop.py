@@ -17,6 +17,7 @@ from typing import Any
 from launcher.agent.heartbeat import heard
 from launcher.agent.host import describe, end_strays
 from launcher.agent.neighbours import Neighbours, of_engine
+from launcher.agent.notifier import Notifier
 from launcher.agent.places import Places
 from launcher.agent.reports import Reports
 from launcher.agent.runs import AgentEvent, Prepared, Run, late, not_started, traced
@@ -81,7 +82,8 @@ class Agent:
         self.info = describe(tuple(queues or ()), max_jobs or 1, self._slots.total())
         self._traces = RunTraces(self.info.id, store.events)
         self._listen = hear = traced(self._traces, listen)
-        self._reports = Reports(store, hear)
+        self._notifier = Notifier(store, self.info.id, root, self._environ, lease_seconds / 3, hear)
+        self._reports = Reports(store, self._notifier.hear)
         self._neighbours = Neighbours(store, self.info, lease_seconds, hear)
         self._stalls = Stalls(store, self.info.id, lease_seconds / 6)  # it steps every third at least
 
@@ -105,11 +107,12 @@ class Agent:
 
     @contextmanager
     def _registered(self) -> Iterator[None]:
-        try:
-            with heard(self._store, self.info, self._lease_seconds / 3, self._troubles):
-                yield
-        finally:
-            self._leave()
+        with self._notifier:
+            try:
+                with heard(self._store, self.info, self._lease_seconds / 3, self._troubles):
+                    yield
+            finally:
+                self._leave()
 
     def stop(self) -> None:
         """The first call: take nothing new, wait for what runs here. The second: stop that, and put it back. Runs of

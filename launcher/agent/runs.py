@@ -17,7 +17,8 @@ from launcher.tracing import RunTraces
 
 @dataclass(frozen=True, slots=True)
 class AgentEvent:
-    """What an agent tells: `kind` is started, ended, refused, recovered, stopping or trouble; `text` is for people."""
+    """What an agent tells: `kind` is started, ended, refused, recovered, notified, stopping or trouble; `text` is for
+    people."""
 
     kind: str
     text: str
@@ -80,9 +81,10 @@ class Run:
         if not isinstance(outcome, Cancelled) or self.stopping is None:
             return outcome
         if isinstance(self.stopping, Cancelled):
-            return replace(self.stopping, reason=outcome.reason)
+            return outcome
         if isinstance(self.stopping, Failed):
-            return replace(self.stopping, reason=f"{self.stopping.reason}; {outcome.reason}")
+            reason = f"{self.stopping.reason}; {outcome.reason}"
+            return replace(self.stopping, reason=reason, result=outcome.result, series=outcome.series)
         return self.stopping
 
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 from statistics import NormalDist
 
 LEVEL = 0.95
+HUGE = 1e100
 EXACT = 200
 """Up to so many degrees of freedom the distribution is summed up exactly, beyond them a series is as good."""
 
@@ -29,7 +30,8 @@ class Estimate:
 
 
 def estimate(numbers: Sequence[float]) -> Estimate | None:
-    """The mean of finite numbers; None if there are none.
+    """The mean of finite numbers, of any size; None if there are none. Where its interval is beyond all numbers it has
+    none.
 
     >>> found = estimate([1.0, 2.0, 3.0])
     >>> found.mean, round(found.half, 4), found.count
@@ -38,9 +40,16 @@ def estimate(numbers: Sequence[float]) -> Estimate | None:
     count = len(numbers)
     if not count:
         return None
-    mean = math.fsum(numbers) / count
     if count == 1:
-        return Estimate(mean, None, None, 1)
+        return Estimate(numbers[0], None, None, 1)
+    largest = max(map(abs, numbers))
+    if largest > HUGE:  # of runs that diverged: their squares would overflow
+        small = estimate([value / largest for value in numbers])
+        assert small
+        low, high = ((bound or 0.0) * largest for bound in (small.low, small.high))
+        known = math.isfinite(low) and math.isfinite(high)
+        return Estimate(small.mean * largest, low if known else None, high if known else None, count)
+    mean = math.fsum(numbers) / count
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in numbers) / (count - 1))
     half = quantile(count - 1) * deviation / math.sqrt(count)
     return Estimate(mean, mean - half, mean + half, count)

@@ -39,6 +39,7 @@ SECTIONS = {
         "show": Entry("show", "All about an item: state and why, code, config, attempts"),
         "logs": Entry("logs", "What a run wrote to its output"),
         "events": Entry("events", "What happened, to all or to some, oldest first"),
+        "watch": Entry("watch", "A sweep live on the terminal, with keys that steer it"),
         "wait": Entry("wait", "Wait until everything named has ended"),
     },
     "See what came out": {

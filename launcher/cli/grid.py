@@ -161,7 +161,7 @@ def wanted(
     stop = terms["stop_after_failures"] or file.stop_after_failures
     return Wanted(
         grid,
-        Sweep(name, file.metric, file.goal, stop_after_failures=stop),
+        Sweep(name, file.metric, file.goal, stop_after_failures=stop, notify=file.notify),
         overlay,
         _variables(terms["variables"]),
         app.app.folder if app else revision.uri if revision else str(settings.root),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from launcher import notices
 from launcher.compose.grid import Block, Selection
 from launcher.compose.rules import Rule
 from launcher.errors import UsageError, suggest
@@ -36,6 +37,7 @@ class SweepFile:
     metric: str | None = None
     goal: str = "maximize"
     stop_after_failures: int | None = None
+    notify: tuple[Mapping[str, Any], ...] = ()
     policies: Mapping[str, Any] = field(default_factory=dict)
     """retry, timeout and fingerprint, as launch specs have them; they are checked with these."""
 
@@ -82,6 +84,7 @@ def parse_sweep(content: Mapping[Any, Any], name: str, where: str) -> SweepFile:
         metric=metric.get("name"),
         goal=metric.get("goal", "maximize"),
         stop_after_failures=content.get("stop_after_failures"),
+        notify=notices.parsed(content.get("notify")),
         policies=policies(content),
     )
 
@@ -199,6 +202,7 @@ FIELDS = {
     "name": _text, "config_dir": _text, "config_name": _text, "config_rev": _text, "config_repo": _text,
     "metric": _metric, "queue": _text, "priority": _priority,
     **BLOCK_FIELDS, "blocks": _blocks, "sample": _sample, "order": _order, "stop_after_failures": _count,
+    "notify": notices.problems,
     **dict.fromkeys(POLICIES, _mapping),
 }  # fmt: skip
 """The fields of a sweep file and of its blocks, each with what finds its problems."""

@@ -40,9 +40,8 @@ def gantt(timeline: Timeline, title: str) -> Spec:
         parts.append(_queue(waiting, order, x))
     estimated = f" · waiting estimated from {timeline.sampled:,} of them" if timeline.sampled < timeline.items else ""
     some = f" · every {every}th drawn" if every > 1 else ""
-    told = (
-        f"{timeline.items:,} items, {len(timeline.bars):,} runs on {len({bar.agent for bar in timeline.bars})} agents"
-    )
+    agents = len({bar.agent for bar in timeline.bars})
+    told = f"{timeline.items:,} items, {len(timeline.bars):,} runs on {agents:,} agent{'' if agents == 1 else 's'}"
     body: Spec = {"vconcat": parts, "spacing": 26, "resolve": {"scale": {"color": "independent"}}}
     return theme.plot(title, told + some + estimated, body)
 

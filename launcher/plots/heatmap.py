@@ -48,7 +48,7 @@ def heatmap(results: Results, choice: Choice, title: str) -> Spec:
 
 def _middle(values: list[float | None]) -> float:
     numbers = sorted(value for value in values if value is not None)
-    return (numbers[0] + numbers[-1]) / 2 if numbers else 0.0
+    return numbers[0] / 2 + numbers[-1] / 2 if numbers else 0.0
 
 
 def _cells(choice: Choice, columns: list[str], lines: list[str], middle: float) -> Spec:

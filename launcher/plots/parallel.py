@@ -89,6 +89,6 @@ def _axes(results: Results, keys: list[str], rows: list[int]) -> tuple[dict[str,
 def _numbers(name: str, values: list[float]) -> tuple[list[float], list[dict[str, Any]]]:
     """Numbers on an axis from the least to the greatest, with five marks."""
     low, high = min(values, default=0.0), max(values, default=1.0)
-    width = high - low or 1.0
-    marks = [{"axis": name, "at": part / 4, "text": f"{low + width * part / 4:.3g}"} for part in range(5)]
-    return [(value - low) / width for value in values], marks
+    half = high / 2 - low / 2 or 0.5  # halves, for the whole may be more than a number can be
+    marks = [{"axis": name, "at": part / 4, "text": f"{low + half * part / 2:.3g}"} for part in range(5)]
+    return [(value / 2 - low / 2) / half for value in values], marks

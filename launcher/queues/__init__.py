@@ -7,7 +7,7 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from launcher.errors import StoreError, suggest
 from launcher.item import (
@@ -27,6 +27,7 @@ from launcher.item import (
     RunRecord,
     Sweep,
 )
+from launcher.notices import Notice
 from launcher.slots import ANY_ROOM, Room
 from launcher.waits import Blocker, Stall
 
@@ -45,6 +46,14 @@ _STORES = {
     "wandb+https": "launcher.queues.wandb:WandbStore",
     "wandb+http": "launcher.queues.wandb:WandbStore",
 }
+
+
+class Progress(NamedTuple):
+    """How many runs have ended, their mean duration in seconds (None for none), and how many ended lately."""
+
+    ended: int
+    seconds: float | None
+    lately: int
 
 
 class Store(Protocol):
@@ -134,6 +143,12 @@ class Store(Protocol):
     def run_records(self, which: ItemFilter) -> Iterator[RunRecord]:
         """The items that a filter selects, oldest first, as lean rows: for tables over very many."""
 
+    def newest(self, which: ItemFilter, limit: int) -> list[RunRecord]:
+        """The items that a filter selects, those first whose state changed last."""
+
+    def progress(self, which: ItemFilter, since: float) -> Progress:
+        """How far the items that a filter selects have come; `since`: from when on an end is lately."""
+
     def series(self, ids: Iterable[str]) -> dict[str, bytes]:
         """The series of those of these items whose runs ended with one, as `launcher.series` packs them."""
 
@@ -174,6 +189,16 @@ class Store(Protocol):
 
     def sweeps(self) -> list[Sweep]:
         """All sweeps, oldest first."""
+
+    def take_notice(self, agent: str) -> Notice | None:
+        """A notice that a sweep wants sent now. It is given to one agent; to another one when that took too long."""
+
+    def settle_notice(self, notice: Notice, agent: str, error: str | None) -> bool:
+        """A notice was sent, or with an `error` could not be, and waits to be tried again; False where another agent
+        has it by now."""
+
+    def notices(self, sweep: str) -> list[tuple[Notice, str, str | None]]:
+        """The notices of a sweep that have come: each with its state (due, sending, sent, failed) and last error."""
 
     def queues(self) -> list[QueueInfo]:
         """All queues, by name."""

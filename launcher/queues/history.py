@@ -9,7 +9,7 @@ from typing import Any
 
 from launcher import canonical
 from launcher.item import AgentInfo, ItemFilter, LogEntry, RunRecord, RunState
-from launcher.queues import rows
+from launcher.queues import Progress, rows
 from launcher.waits import Blocker, Stall
 
 RECORDS = 5000
@@ -49,6 +49,20 @@ class History:
             values["after"] = page[-1].seq
 
     _run_record: Callable[[Any], RunRecord] = RunRecord._make
+
+    def newest(self, which: ItemFilter, limit: int) -> list[RunRecord]:
+        """See `Store.newest`."""
+        conditions, values = rows.where(which)
+        with self._session() as db:
+            found = db.execute(self._sql("select_newest", *conditions), values | {"page": limit})
+            return [self._run_record(row) for row in found]
+
+    def progress(self, which: ItemFilter, since: float) -> Progress:
+        """See `Store.progress`."""
+        conditions, values = rows.where(which)
+        with self._session() as db:
+            row = db.execute(self._sql("select_progress", *conditions), values | {"since": since}).fetchone()
+        return Progress(int(row["ended"]), row["seconds"], int(row["lately"]))
 
     def series(self, ids: Iterable[str]) -> dict[str, bytes]:
         """See `Store.series`."""

@@ -81,8 +81,8 @@ def ending(lease: Lease, outcome: Outcome, now: float) -> dict[str, Any]:
             row |= {"state": RunState.FINISHED.value, "exit_code": 0, "result": result, "series": series}
         case Failed(stage, reason, exit_code, result, series):
             row |= {"stage": stage, "reason": reason, "exit_code": exit_code, "result": result, "series": series}
-        case Cancelled(reason):
-            row |= {"state": RunState.CANCELLED.value, "reason": reason}
+        case Cancelled(reason, result, series):
+            row |= {"state": RunState.CANCELLED.value, "reason": reason, "result": result, "series": series}
         case Preempted(reason):
             row |= {"stage": "preempted", "reason": reason, "grant": 1}
         case Lost(reason):

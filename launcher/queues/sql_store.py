@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from launcher.errors import NotFoundError, suggest
@@ -27,6 +26,7 @@ from launcher.queues.jobs import Jobs
 from launcher.queues.leasing import Leasing
 from launcher.queues.records import Records
 from launcher.queues.sql import statement
+from launcher.queues.sweeps import Sweeps, row_of
 from launcher.queues.upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PAGE = 1000
 
 
-class SqlStore(Leasing, Catalog, History, Jobs, Records, Upkeep):
+class SqlStore(Leasing, Catalog, History, Jobs, Records, Sweeps, Upkeep):
     """A store over a connection of its dialect; see `launcher.queues.Store` for its verbs.
 
     `_session` gives this thread a connection that commits each statement; `_writing` one inside a transaction.
@@ -57,7 +57,7 @@ class SqlStore(Leasing, Catalog, History, Jobs, Records, Upkeep):
             staging.gather(self._sql, db, self._stage, sweep, specs)
             with self._transaction(db):
                 if sweep:
-                    db.execute(self._sql("insert_sweep"), asdict(sweep) | {"created_at": time.time()})
+                    db.execute(self._sql("insert_sweep"), row_of(sweep))
                 self._check_queues(db)
                 receipt = staging.copy(self._sql, db, sweep, keep_present=again or sweep is None, url=self.url)
                 self._notify(db)
@@ -164,11 +164,6 @@ class SqlStore(Leasing, Catalog, History, Jobs, Records, Upkeep):
         with self._session() as db:
             found = [dict(row) for row in db.execute(self._sql(verb))]
         return [Count(**row | {"state": RunState(row["state"]), "number": int(row["number"])}) for row in found]
-
-    def sweeps(self) -> list[Sweep]:
-        """See `Store.sweeps`."""
-        with self._session() as db:
-            return [Sweep(**dict(row)) for row in db.execute(self._sql("select_sweeps"))]
 
     # -- what the verbs share -------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from launcher.policy import timeout
 from launcher.runners import Request
 from launcher.runners.environment import command, references, run_environment
 from launcher.runners.node import OUTCOME, REQUEST, STOP
-from launcher.runners.verdict import GRACE_SECONDS, ended, judge, last_line, why_not
+from launcher.runners.verdict import GRACE_SECONDS, ended, judge, last_line, stopped, why_not
 
 MISSING_SECONDS = 60.0
 """How long a file that a node has written may take to show here, on a file system of many machines."""
@@ -152,7 +152,7 @@ class Judge:
     def _stopped(self, own: Mapping[str, Any] | None, paths: RunPaths) -> Cancelled:
         if not paths.log.exists():  # the node makes it
             return Cancelled("stopped before it was started")
-        return Cancelled(f"stopped; it ended with {ended(own['exit_code'] if own else None)}")
+        return stopped(own["exit_code"] if own else None, paths)
 
     def _by_itself(self, own: Mapping[str, Any], said: Said, paths: RunPaths) -> Outcome:
         if own["exit_code"] is None:

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from launcher.errors import RunnerError
-from launcher.item import Cancelled, Failed, Lease, Lost, Outcome
+from launcher.item import Failed, Lease, Lost, Outcome
 from launcher.paths import PRIVATE, RunPaths, write_atomically
 from launcher.runners import PROGRAMS, Handle, Request, Stray, engine
 from launcher.runners.container_request import SHELL, ContainerRequest, Engine, Image
-from launcher.runners.verdict import GRACE_SECONDS, ended, judge, last_line, written
+from launcher.runners.verdict import GRACE_SECONDS, judge, last_line, stopped, written
 
 AT_ONCE = 8
 """How many of the engine's programs start containers, or fetch logs, at a time."""
@@ -214,7 +214,7 @@ class LocalContainer:
             if not handle.get("keep"):
                 self._pool.submit(engine.remove, handle["program"], [handle["id"]])
         if stopping:
-            return Cancelled(f"stopped; it ended with {ended(exit_code)}")
+            return stopped(exit_code, paths)
         outcome = judge(exit_code, paths)
         if seen and seen["state"].get("OOMKilled") and isinstance(outcome, Failed):
             return replace(outcome, reason=_out_of_memory(seen["memory"]))

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import RunnerError
-from launcher.item import Cancelled, Lease, Lost, Outcome
+from launcher.item import Lease, Lost, Outcome
 from launcher.paths import RunPaths
 from launcher.runners import Handle, Request, Stray, keeper
 from launcher.runners.environment import command, own_environment, run_environment
 from launcher.runners.keeper import process_lives
-from launcher.runners.verdict import GRACE_SECONDS, ended, judge, why_not, written
+from launcher.runners.verdict import GRACE_SECONDS, judge, stopped, why_not, written
 
 DEATH_SECONDS = 2.0
 """How long processes that are killed may take to be gone, before others take their place anyway."""
@@ -175,7 +175,7 @@ class LocalProcess:
             known.pop(token, None)
         if deadline is not None:
             _signal_group(handle["pid"], signal.SIGKILL)  # what the run started and left behind
-            return Cancelled(f"stopped; it ended with {ended(exit_code)}")
+            return stopped(exit_code, paths)
         if exit_code is None:
             return Lost("its process ended while nobody watched, so its exit code is unknown")
         return judge(exit_code, paths)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import canonical, series
-from launcher.item import Failed, Finished, Outcome
+from launcher.item import Cancelled, Failed, Finished, Outcome
 from launcher.paths import RunPaths
 
 GRACE_SECONDS = 10.0
@@ -30,17 +30,28 @@ LINES_AFTER = 6
 
 def judge(exit_code: int, paths: RunPaths) -> Outcome:
     """Finished with its result, or Failed with a reason; a negative `exit_code` is the number of a signal."""
-    result, problem = read_result(paths)
-    points = series.read(paths.series)
-    packed = series.pack(points)
-    if points and not problem:
-        told = result or {}
-        result = {**told, **canonical.finite(series.last_values(points)), **told}  # what was told without a step first
+    result, packed, problem = _told(paths)
     if exit_code:
         return Failed("run", _reason(exit_code, paths), exit_code, result, packed)
     if problem:
         return Failed("result", problem, exit_code, series=packed)
     return Finished(result, packed)
+
+
+def stopped(exit_code: int | None, paths: RunPaths) -> Cancelled:
+    """The end of a run that was stopped, with what it had reported until then."""
+    result, packed, _ = _told(paths)
+    return Cancelled(f"stopped; it ended with {ended(exit_code)}", result, packed)
+
+
+def _told(paths: RunPaths) -> tuple[dict[str, Any] | None, bytes | None, str | None]:
+    """What a run reported: its result, in which the last values of its series are too; the series; what is wrong."""
+    result, problem = read_result(paths)
+    points = series.read(paths.series)
+    if points and not problem:
+        told = result or {}
+        result = {**told, **canonical.finite(series.last_values(points)), **told}  # what was told without a step first
+    return result, series.pack(points), problem
 
 
 def ended(exit_code: int | None) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.analysis.groups import group
-from launcher.analysis.student import EXACT, quantile
+from launcher.analysis.student import EXACT, estimate, quantile
 from launcher.analysis.table import Ranking, tabulate
 from launcher.errors import UsageError
 from tests.analysis.making import record
@@ -124,3 +124,12 @@ def test_unknown_keys_are_told_all_at_once() -> None:
     ]
     with pytest.raises(UsageError, match="seed: in --group-by and in --over"):
         group(grid(), ["seed"], ["seed"])
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=9))
+def test_numbers_of_any_size_have_a_mean_within_them(numbers: list[float]) -> None:
+    found = estimate(numbers)
+    assert found
+    slack = 1e-12 * max(map(abs, numbers))
+    assert min(numbers) - slack <= found.mean <= max(numbers) + slack
+    assert all(bound is None or math.isfinite(bound) for bound in (found.low, found.high))

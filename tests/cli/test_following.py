@@ -175,6 +175,17 @@ def test_series_are_kept_and_read_afterwards(grid: Cli, project: Project) -> Non
     assert grid("results", "g", "--series", "--top", "1").code == 2
 
 
+def test_a_run_that_took_too_long_keeps_its_series(cli: Cli, project: Project) -> None:
+    project.write("slow.py", "import launcher, time\nlauncher.report(step=1, loss=0.5)\ntime.sleep(1000)\n")
+    project.write("s.yaml", "name: t\ntimeout: {run: 3s}\n")
+    assert cli("add", "s.yaml", "--", "python", "slow.py").code == 0
+    assert cli("agent", "--drain").code == 0
+    [row] = json.loads(cli("results", "t", "--json").out)
+    assert (row["state"], row["loss"]) == ("failed", 0.5)
+    assert row["reason"].startswith("ran for longer than its timeout of 3 s")
+    assert cli("results", "t", "--series", "--format", "csv").out.splitlines()[1:] == [f"{row['id']},1,0.5"]
+
+
 def test_results_as_frames_and_parquet(grid: Cli, project: Project) -> None:
     pandas = pytest.importorskip("pandas")
     grid("results", "g", "-o", "g.parquet")

@@ -242,7 +242,7 @@ def test_a_file_without_fields_is_told(tmp_path: Path, text: str, kind: str) -> 
     assert str(error.value) == (
         f"sweep file {path} holds {kind}, expected fields: name, config_dir, config_name, config_rev, config_repo, "
         "metric, queue, priority, overrides, grid, zip, exclude, require, repeat, blocks, sample, order, "
-        "stop_after_failures, retry, timeout, limits, fingerprint"
+        "stop_after_failures, notify, retry, timeout, limits, resources, fingerprint"
     )
 
 

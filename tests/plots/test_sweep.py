@@ -98,7 +98,7 @@ def test_a_timeline_tells_when_each_run_ran_and_what_waited(swept: Store) -> Non
     bars = spec["vconcat"][0]["data"]["values"]
     assert len(bars) == len(GRID)
     assert sorted(bar["state"] for bar in bars) == ["failed"] * 2 + ["finished"] * 10
-    assert spec["title"]["subtitle"].startswith("12 items, 12 runs on 1 agent")
+    assert spec["title"]["subtitle"].endswith("12 items, 12 runs on 1 agent")
     lanes = {}
     for bar in bars:
         assert bar["since"] >= lanes.get(bar["lane"], 0.0)

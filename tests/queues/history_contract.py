@@ -9,7 +9,7 @@ import time
 import pytest
 
 from launcher.item import Failed, Finished, ItemFilter, LogEntry, QueueInfo, RunState, Sweep
-from launcher.queues import Store, history
+from launcher.queues import Progress, Store, history
 from launcher.waits import ALL_NEEDS, Stall
 from tests.conftest import until
 from tests.queues.needs_contract import asking
@@ -49,6 +49,23 @@ class HistoryContract:
         assert [record.state for record in records] == [item.state.value for item in items]
         assert [record.exit_code for record in records] == [0, 3, None, None]
         assert len(list(store.run_records(ItemFilter(states=frozenset({RunState.FAILED}))))) == 1
+
+    def test_progress_and_what_changed_last(self, store: Store) -> None:
+        assert store.progress(EVERYTHING, 0.0) == Progress(0, None, 0)
+        store.push(Sweep("s"), [spec(seed) for seed in range(4)])
+        leases = pop(store, limit=3)
+        start(store, *leases)
+        begun = time.time()
+        store.finish([(leases[1], Finished())])
+        store.finish([(leases[0], Failed("run", "x", 1))])
+        found = store.progress(ItemFilter(sweep="s"), begun - 60)
+        assert (found.ended, found.lately) == (2, 2)
+        assert found.seconds is not None
+        assert 0 <= found.seconds < 60
+        assert store.progress(ItemFilter(sweep="s"), begun + 3600).lately == 0
+        assert [record.id for record in store.newest(EVERYTHING, 2)] == [lease.item.id for lease in leases[:2]]
+        failed = store.newest(ItemFilter(sweep="s", states=frozenset({RunState.FAILED})), 5)
+        assert [(record.id, record.state) for record in failed] == [(leases[0].item.id, "failed")]
 
     def test_a_series_is_kept_with_its_runs_end_and_goes_with_its_item(self, store: Store) -> None:
         first, second, third = (push_and_pop(store) for _ in range(3))

@@ -17,12 +17,13 @@ from tests.conftest import until
 from tests.queues.history_contract import HistoryContract
 from tests.queues.jobs_contract import JobsContract
 from tests.queues.needs_contract import NeedsContract
+from tests.queues.notices_contract import NoticesContract
 from tests.queues.records_contract import RecordsContract
 from tests.queues.store_contract import StoreContract, agent, spec
 from tests.services import Postgres
 
 
-class TestPostgres(HistoryContract, JobsContract, NeedsContract, RecordsContract, StoreContract):
+class TestPostgres(HistoryContract, JobsContract, NeedsContract, NoticesContract, RecordsContract, StoreContract):
     @pytest.fixture
     def url(self, postgres: Postgres) -> str:
         return postgres.database()

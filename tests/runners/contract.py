@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from launcher import series
 from launcher.errors import RunnerError
 from launcher.item import Cancelled, Failed, Finished, Item, Lease, Lost, Outcome, RunState
 from launcher.paths import RunPaths
@@ -199,6 +200,21 @@ class RunnerContract:
             assert outcome(runner, token, handle) == Cancelled("stopped; it ended with signal 15")
             runner.cancel(token, handle)
         until(lambda: not processes(token), "the end of its processes")
+
+    def test_a_run_that_is_stopped_keeps_what_it_reported(self, place: Place) -> None:
+        with place.runner() as runner:
+            tell = """echo '{"step":1,"loss":0.5}' > "$(dirname "$LAUNCHER_RESULT")/series.jsonl" """
+            point = f"{tell}; echo told; sleep 1000"
+                """echo '{"step":1,"loss":0.5}' > "$(dirname "$LAUNCHER_RESULT")/series.jsonl"; echo told; sleep 1000"""
+            )
+            token, handle = place.start(runner, "sh", "-c", point)
+            until(lambda: place.paths(1).log.is_file() and place.log(), "its point")
+            runner.cancel(token, handle)
+            stopped = outcome(runner, token, handle)
+        assert isinstance(stopped, Cancelled)
+        assert stopped.result == {"loss": 0.5}
+        assert stopped.series
+        assert series.unpack(stopped.series) == [{"step": 1, "loss": 0.5}]
 
     def test_a_run_that_will_not_end_is_killed_after_the_grace_time(
         self, place: Place, monkeypatch: pytest.MonkeyPatch

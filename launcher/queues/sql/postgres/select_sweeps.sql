@@ -1,1 +1,1 @@
-SELECT name, metric, goal, created_at, stop_after_failures FROM sweeps ORDER BY created_at, name
+SELECT name, metric, goal, created_at, stop_after_failures, notify FROM sweeps ORDER BY created_at, name

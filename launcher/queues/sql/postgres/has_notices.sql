@@ -1,0 +1,3 @@
+SELECT EXISTS (
+    SELECT 1 FROM notices WHERE state IN ('due', 'sending') AND due_at <= %(now)s
+) AS waiting
