@@ -6,11 +6,13 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from launcher import canonical
 from launcher.analysis.table import Results
 from launcher.analysis.values import meant, order
 from launcher.item import RunState
+from launcher.paths import RunPaths
 
 RAISED = re.compile(r"exit code \d+: (?P<type>[A-Za-z_][\w.]*)(?:: .*)? \((?P<place>[^()]+:\d+ in [^()]+)\)", re.DOTALL)
 SAID = re.compile(r"exit code \d+: (?P<type>[A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit))\b")
@@ -168,3 +170,26 @@ def _condition(key: str, having: set[str | None], values: Collection[str | None]
     if len(having) <= LISTED:
         return " or ".join(f"{key}={value}" for value in sorted(having, key=order))
     return None
+
+
+def shared(table: Results, each: Failure) -> str:
+    """What the failed runs have in common, and how many of those who have it too ended otherwise."""
+    if each.common:
+        of = f"{len(each.rows):,} of {each.common.of:,} runs with"
+        return f"{of} {' and '.join(each.common.conditions)}"
+    if len(each.rows) == 1:
+        point = [f"{key}={table.column(key)[each.rows[0]]}" for key in table.varying]
+        return " ".join(point) or "the only run of its kind"
+    return "no value of a swept key tells these from the others"
+
+
+def example(table: Results, each: Failure) -> int:
+    """The newest of them whose log is here, as far as a few tries find one; else the newest."""
+    newest = each.rows[-8:][::-1]
+    return next((row for row in newest if (log := log_of(table, row)) and log.is_file()), newest[0])
+
+
+def log_of(table: Results, row: int) -> Path | None:
+    """Where the log of a row's run lies, if it has one."""
+    folder = table.facts["run_dir"][row]
+    return RunPaths(Path(folder)).log if folder else None

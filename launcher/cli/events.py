@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from launcher.cli import story
+from launcher.analysis import story
 from launcher.cli.printing import moment, plain
 from launcher.cli.targets import opened, selected, store_option
 from launcher.item import ItemFilter, LogEntry

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
 from launcher.analysis.conditions import Condition
-from launcher.analysis.failures import Failure, fold
+from launcher.analysis.failures import Failure, example, fold, log_of, shared
 from launcher.analysis.frames import found_sweeps, read
 from launcher.analysis.table import Results
 from launcher.cli.printing import echo_json, on_terminal
 from launcher.cli.targets import json_option, many_rows, opened, queue_and_states, store_option
 from launcher.item import ItemFilter
-from launcher.paths import RunPaths
 from launcher.runners.verdict import last_lines
 
 LONGEST_LINE = 160
@@ -71,38 +69,16 @@ def _print(table: Results, each: Failure, sweeps: Sequence[str], lines: int) -> 
     count = f"{len(each.rows):,} run{'s' if len(each.rows) > 1 else ''}"
     click.echo()
     click.secho(f"{each.cause.title}: {count}", bold=True, fg="red" if on_terminal() else None)
-    click.echo(f"  {_shared(table, each)}")
-    row = _example(table, each)
+    click.echo(f"  {shared(table, each)}")
+    row = example(table, each)
     click.echo(f"  for example {table.facts['id'][row]}: {(table.facts['reason'][row] or '')[:LONGEST_LINE]}")
     for line in _log(table, row, lines):
         click.echo(f"    | {line[:LONGEST_LINE]}")
     click.echo(f"  retry: {_retry(each, sweeps)}")
 
 
-def _shared(table: Results, each: Failure) -> str:
-    """What the failed runs have in common, and how many of those who have it too ended otherwise."""
-    if each.common:
-        of = f"{len(each.rows):,} of {each.common.of:,} runs with"
-        return f"{of} {' and '.join(each.common.conditions)}"
-    if len(each.rows) == 1:
-        point = [f"{key}={table.column(key)[each.rows[0]]}" for key in table.varying]
-        return " ".join(point) or "the only run of its kind"
-    return "no value of a swept key tells these from the others"
-
-
-def _example(table: Results, each: Failure) -> int:
-    """The newest of them whose log is here, as far as a few tries find one; else the newest."""
-    newest = each.rows[-8:][::-1]
-    return next((row for row in newest if (log := _log_of(table, row)) and log.is_file()), newest[0])
-
-
-def _log_of(table: Results, row: int) -> Path | None:
-    folder = table.facts["run_dir"][row]
-    return RunPaths(Path(folder)).log if folder else None
-
-
 def _log(table: Results, row: int, lines: int) -> list[str]:
-    log = _log_of(table, row)
+    log = log_of(table, row)
     return last_lines(log)[-lines:] if log and lines else []
 
 
@@ -111,7 +87,7 @@ def _retry(each: Failure, sweeps: Sequence[str]) -> str:
 
 
 def _record(table: Results, each: Failure, sweeps: Sequence[str], lines: int) -> dict[str, Any]:
-    row = _example(table, each)
+    row = example(table, each)
     return {
         "cause": each.cause.key, "kind": each.cause.kind, "title": each.cause.title, "count": len(each.rows),
         "common": list(each.common.conditions) if each.common else [], "of": each.common.of if each.common else None,

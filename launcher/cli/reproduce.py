@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from launcher.analysis.sides import variables
 from launcher.canonical import encode
-from launcher.cli.origin import variables
 from launcher.cli.printing import label, moment
 from launcher.errors import UsageError
 from launcher.item import Item, Lease

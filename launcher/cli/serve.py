@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +15,10 @@ from launcher.cli.targets import opened, store_option
 from launcher.errors import LaunchError, UsageError
 from launcher.settings import data_folder
 
-NEEDED = ("starlette", "uvicorn", "graphql")
+if TYPE_CHECKING:
+    import uvicorn
+
+NEEDED = ("starlette", "uvicorn", "graphql", "jinja2")
 
 
 @click.command()
@@ -26,7 +31,7 @@ NEEDED = ("starlette", "uvicorn", "graphql")
 )  # fmt: skip
 @store_option
 def serve(host: str, port: int, entity: str | None, folder: Path | None, store: str | None) -> None:
-    """Serve the store's queues to W&B's client, CLI and agent.
+    """Serve the store: the web page, and its queues to W&B's client, CLI and agent.
 
     \b
     launcher user add ann --entity team     prints Ann's key
@@ -37,7 +42,8 @@ def serve(host: str, port: int, entity: str | None, folder: Path | None, store: 
     if missing:
         raise LaunchError(f"launcher serve needs {', '.join(missing)}; pip install 'launcher[server]'")
     from launcher.server.access import NAME, users
-    from launcher.server.app import create_app
+    from launcher.server.app import create_app, storage_routes, wandb_routes
+    from launcher.web.pages import web_routes
 
     if entity is not None and not NAME.fullmatch(entity):
         raise UsageError(f"--entity {entity!r} is none; expected letters, digits, '.', '_' and '-'")
@@ -47,8 +53,10 @@ def serve(host: str, port: int, entity: str | None, folder: Path | None, store: 
                 f"--host {host} can be reached from other machines, and no user has a key: everybody could run "
                 "commands on your agents' machines. Add one: launcher user add NAME; or serve 127.0.0.1"
             )
-        app = create_app(target, folder or data_folder(target.url) / "server", entity=entity)
-        _run(app, listener)
+        served = Served()
+        groups = (wandb_routes, storage_routes, partial(web_routes, ending=served.ending))
+        app = create_app(target, folder or data_folder(target.url) / "server", entity=entity, groups=groups)
+        served.run(app, listener)
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -68,11 +76,23 @@ def _local(listener: socket.socket) -> bool:
     return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
-def _run(app: object, listener: socket.socket) -> None:
-    import uvicorn
+class Served:
+    """The running server. Pages that are open ask whether it ends, for it waits until their streams have."""
 
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    click.echo(f"serving http://{shown}:{port} (Ctrl-C ends it)")
-    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_keep_alive=75)  # type: ignore[arg-type]
-    uvicorn.Server(config).run(sockets=[listener])
+    def __init__(self) -> None:
+        self._server: uvicorn.Server | None = None
+
+    def ending(self) -> bool:
+        """Whether the server shall end."""
+        return self._server is not None and self._server.should_exit
+
+    def run(self, app: object, listener: socket.socket) -> None:
+        """Serve until somebody ends it."""
+        import uvicorn
+
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        click.echo(f"serving http://{shown}:{port} (Ctrl-C ends it)")
+        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_keep_alive=75)  # type: ignore[arg-type]
+        self._server = uvicorn.Server(config)
+        self._server.run(sockets=[listener])

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 import click
 
 from launcher import provenance
-from launcher.cli import story
-from launcher.cli.origin import origin
-from launcher.cli.printing import code, duration, echo_json, echo_table, plain, shown, state_words
+from launcher.analysis import story
+from launcher.analysis.facts import facts
+from launcher.cli.printing import code, duration, echo_json, echo_table, moment, plain
 from launcher.cli.targets import found_item, json_option, opened, store_option
 from launcher.errors import NotFoundError
-from launcher.item import Attempt, Event, Item
+from launcher.item import Attempt, Item
 from launcher.queues import Store
-from launcher.spec import PRIORITY_NAMES, LaunchSpec, Source
+from launcher.spec import Source
 
 
 @click.command()
@@ -37,20 +36,20 @@ def show(item_id: str, reproduce: bool, patch: bool, store: str | None, as_json:
         if patch:
             click.echo(_patch(target, item, document), nl=False)
             return
-        attempts = _attempts(item, target.attempts(item.id), target.events(item.id))
+        attempts = story.attempts(item, target.attempts(item.id), target.events(item.id))
         told = story.read(target, item)
     if as_json:
         origins = provenance.told(item, document)
         echo_json({**plain(item), "spec": document, "provenance": origins, "attempts": attempts, **told.plain()})
         return
-    for name, value in [*_facts(item, document), *story.facts(told)]:
+    for name, value in [*facts(item, document), *story.facts(told)]:
         if value:
             click.echo(f"{name:<10} {value}")
     if len(attempts) > 1:
         _print_attempts(attempts)
     click.echo("story")
-    for line in story.lines(told):
-        click.echo(f"  {line}")
+    for step in story.steps(told):
+        click.echo(f"  {moment(step.at)}  {step.text}")
     config = document["overrides"].get("run_config")
     if config:
         from launcher.paths import yaml_text
@@ -64,45 +63,6 @@ def _patch(store: Store, item: Item, document: dict[str, Any]) -> bytes:
     if not digest:
         raise NotFoundError(f"run {item.id} has no uncommitted changes: its code is {code(Source.of(document))}")
     return store.patch(digest)
-
-
-def _facts(item: Item, document: dict[str, Any]) -> list[tuple[str, str]]:
-    source = Source.of(document)
-    image = document["docker"].get("docker_image") or ""
-    return [
-        ("item", item.id),
-        (
-            "state",
-            state_words(item) + (f": {item.stage + ': ' if item.stage else ''}{item.reason}" if item.reason else ""),
-        ),
-        ("sweep", item.sweep or ""),
-        ("queue", f"{item.queue}, priority {PRIORITY_NAMES[item.priority]}"),
-        ("name", item.name or ""),
-        ("point", " ".join(item.point)),
-        ("command", shlex.join(LaunchSpec(document).command())),
-        ("job", document.get("job") or ""),
-        ("code", code(source) if document.get("uri") else str(image)),
-        ("image", str((item.handle or {}).get("digest") or (item.handle or {}).get("image") or "")),
-        *origin(item, document),
-        ("attempt", f"{item.attempt} of {item.max_attempts}" if item.attempt else ""),
-        ("took", duration(item.seconds)),
-        ("exit code", "" if item.exit_code is None else str(item.exit_code)),
-        ("result", "  ".join(f"{name}={shown(value)}" for name, value in (item.result or {}).items())),
-        ("agent", item.agent or ""),
-        ("folder", item.run_dir or ""),
-    ]
-
-
-def _attempts(item: Item, ended: list[Attempt], events: list[Event]) -> list[Attempt]:
-    """All starts of an item: those that it was put back or retried after, and the one that it tells of itself."""
-    if not item.attempt or item.attempt in {attempt.attempt for attempt in ended}:
-        return ended
-    own = [event.actor for event in events if event.attempt == item.attempt]
-    last = Attempt(
-        item.attempt, item.state, item.agent or (own[-1] if own else None), item.run_dir, item.started_at,
-        item.finished_at, item.exit_code, item.stage, item.reason,
-    )  # fmt: skip
-    return [*ended, last]
 
 
 def _print_attempts(attempts: list[Attempt]) -> None:

@@ -59,7 +59,7 @@ def _drawn(spec: Spec, suffix: str) -> bytes:
             return bytes(library.vegalite_to_png(spec, scale=SCALE))
         if suffix == ".svg":
             return str(library.vegalite_to_svg(spec)).encode()
-        return page(spec, library.javascript_bundle()).encode()
+        return page(spec, javascript()).encode()
     except ValueError as error:
         raise LaunchError(f"the plot cannot be drawn: {error}") from error
 
@@ -69,6 +69,11 @@ def page(spec: Spec, library: str) -> str:
     told = json.dumps(spec).replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     title, subtitle = (html.escape(str(spec["title"][name])) for name in ("text", "subtitle"))
     return PAGE.format(title=title, subtitle=subtitle, library=library, spec=told)
+
+
+def javascript() -> str:
+    """Vega, Vega-Lite and Vega-Embed as a script, which gives `window.vegaEmbed`; LaunchError without the extra."""
+    return str(_library().javascript_bundle())
 
 
 def _library() -> Any:

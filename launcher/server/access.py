@@ -115,14 +115,22 @@ class Accounts:
             raise AccessError("API key missing: user is not logged in; set WANDB_API_KEY, or: wandb login --host")
         if not KEY.fullmatch(key):
             raise AccessError("API key invalid: expected at least 40 letters, digits, '_' and '-'")
-        now = time.monotonic()
-        if now >= self._read_at + REFRESH_SECONDS:
-            self._known = users(self.store)
-            self._read_at = now
-            self.open = self.open and not self._known  # revoking the last key opens nothing
+        self._refresh()
         found = self._known.get(hash_of(key))
         if found:
             return found
         if self.open:
             return self.everybody
         raise AccessError("API key invalid or revoked: user is not logged in; ask for: launcher user add")
+
+    def of_hash(self, digest: str | None) -> User | None:
+        """The user of a key's hash, None where there is none; everybody, while there are no users."""
+        self._refresh()
+        return self.everybody if self.open else self._known.get(digest or "")
+
+    def _refresh(self) -> None:
+        now = time.monotonic()
+        if now >= self._read_at + REFRESH_SECONDS:
+            self._known = users(self.store)
+            self._read_at = now
+            self.open = self.open and not self._known  # revoking the last key opens nothing

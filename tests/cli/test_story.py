@@ -166,7 +166,7 @@ def test_events_of_what_is_not_there(cli: Cli) -> None:
 
 
 def test_many_events_are_read_page_by_page(cli: Cli, target: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("launcher.cli.story.PAGE", 3)
+    monkeypatch.setattr("launcher.analysis.story.PAGE", 3)
     ids = add(cli, "seed=range(8)")
     pop(target)
     assert [line.split("  ")[1] for line in cli("events").out.splitlines()] == ids

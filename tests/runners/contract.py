@@ -205,8 +205,6 @@ class RunnerContract:
         with place.runner() as runner:
             tell = """echo '{"step":1,"loss":0.5}' > "$(dirname "$LAUNCHER_RESULT")/series.jsonl" """
             point = f"{tell}; echo told; sleep 1000"
-                """echo '{"step":1,"loss":0.5}' > "$(dirname "$LAUNCHER_RESULT")/series.jsonl"; echo told; sleep 1000"""
-            )
             token, handle = place.start(runner, "sh", "-c", point)
             until(lambda: place.paths(1).log.is_file() and place.log(), "its point")
             runner.cancel(token, handle)

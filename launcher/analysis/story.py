@@ -1,5 +1,5 @@
-"""The story of an item as `launcher show` tells it: what happened when, how long it waited and why, and what a waiting
-one waits for."""
+"""The story of an item, for `launcher show` and its page: what happened when, how long it waited and why, and what a
+waiting one waits for."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher import waits
-from launcher.cli.printing import duration, moment
-from launcher.item import Item, ItemFilter, LogEntry, RunState
+from launcher.item import Attempt, Event, Item, ItemFilter, LogEntry, RunState
 from launcher.queues import LEASE_SECONDS, Store
 from launcher.runners import RUNNABLE
+from launcher.words import duration, moment
 
 PAGE = 1000
 FRESH_SECONDS = LEASE_SECONDS / 2
@@ -80,9 +80,9 @@ def read(store: Store, item: Item) -> Story:
 
 
 def facts(story: Story) -> list[tuple[str, str]]:
-    """What `launcher show` says about an item's waiting."""
+    """What is to be said about an item's waiting, with names."""
     total = story.total
-    waited = f"{duration(sum(total.values()))}: {_causes(total)}" if total else ""
+    waited = f"{duration(sum(total.values()))}: {causes(total)}" if total else ""
     now = story.waits_for or ""
     if now and story.item.not_before is not None:
         now += f", until {moment(story.item.not_before)}"
@@ -91,23 +91,33 @@ def facts(story: Story) -> list[tuple[str, str]]:
     return [("waits for", now), ("waited", waited)]
 
 
-def lines(story: Story) -> Iterator[str]:
-    """Each event of an item, in one line."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A moment of a story: when, in words what happened, and the state that the item was in from then on."""
+
+    at: float
+    text: str
+    state: RunState
+
+
+def steps(story: Story) -> Iterator[Step]:
+    """Each event of an item, oldest first."""
     item = story.item
-    yield f"{moment(item.added_at)}  added"
+    yield Step(item.added_at, "added", RunState.PENDING)
     changed = item.added_at
     periods = iter(zip(story.waited, story.causes, strict=True))
     for entry in story.log:
         why = f": {entry.reason}" if entry.reason else ""
         who = f" by {entry.actor}" if entry.actor else ""
         if entry.before is entry.after:
-            yield f"{moment(entry.at)}  {held(entry)}"
+            yield Step(entry.at, held(entry), entry.after)
             continue
         past = f"after {duration(entry.at - changed)} {entry.before.value}"
         if entry.before is RunState.PENDING and (period := next(periods, None)):
-            causes = _causes(period[1])
-            past += f" ({causes})" if causes != waits.TURN else ""
-        yield f"{moment(entry.at)}  {entry.after.value}{who}, {past}{why}" + (f"; {held(entry)}" if entry.hold else "")
+            told = causes(period[1])
+            past += f" ({told})" if told != waits.TURN else ""
+        text = f"{entry.after.value}{who}, {past}{why}" + (f"; {held(entry)}" if entry.hold else "")
+        yield Step(entry.at, text, entry.after)
         changed = entry.at
 
 
@@ -116,7 +126,7 @@ def held(entry: LogEntry) -> str:
     return f"held: {waits.HOLDS[entry.hold]}" if entry.hold else "not held any more"
 
 
-def _causes(parts: Mapping[str, float]) -> str:
+def causes(parts: Mapping[str, float]) -> str:
     """Causes with their times, without those too short to matter; of a single one the time is the whole."""
     told = {cause: seconds for cause, seconds in parts.items() if seconds >= SHOWN_SECONDS} or dict(
         [*parts.items()][:1]
@@ -124,3 +134,15 @@ def _causes(parts: Mapping[str, float]) -> str:
     if len(told) == 1:
         return next(iter(told))
     return ", ".join(f"{cause} {duration(seconds)}" for cause, seconds in told.items())
+
+
+def attempts(item: Item, ended: list[Attempt], events: list[Event]) -> list[Attempt]:
+    """All starts of an item: those that it was put back or retried after, and the one that it tells of itself."""
+    if not item.attempt or item.attempt in {attempt.attempt for attempt in ended}:
+        return ended
+    own = [event.actor for event in events if event.attempt == item.attempt]
+    last = Attempt(
+        item.attempt, item.state, item.agent or (own[-1] if own else None), item.run_dir, item.started_at,
+        item.finished_at, item.exit_code, item.stage, item.reason,
+    )  # fmt: skip
+    return [*ended, last]

@@ -1,0 +1,140 @@
+"""Server-sent events: the parts of a page, rendered once for all who look at it, and sent when they changed. Nothing
+here ends because the store is away: viewers are told, and see the new state when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import html
+import time
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+
+from starlette.concurrency import run_in_threadpool
+
+from launcher.errors import LaunchError
+
+SHARE = 100
+"""A page rests so many times as long as rendering it took: an open one costs at most a percent of a core."""
+
+LEAST_SECONDS = 1.0
+HEARTBEAT_SECONDS = 15.0
+LOOK_SECONDS = 1.0
+"""How soon a stream hears that the server ends."""
+
+Parts = Mapping[str, str]
+"""HTML by the names of a page's parts."""
+
+
+def digest(parts: Parts) -> str:
+    """What tells a page's state from others: short, for an address."""
+    return hashlib.sha256("\0".join(f"{name}\0{text}" for name, text in parts.items()).encode()).hexdigest()[:16]
+
+
+def event(name: str, data: str, event_id: str = "") -> bytes:
+    r"""An event as it is sent.
+
+    >>> event("head", "<p>\nhi", "7")
+    b'id: 7\nevent: head\ndata: <p>\ndata: hi\n\n'
+    """
+    lines = "".join(f"data: {line}\n" for line in data.replace("\r", "").split("\n"))
+    return (f"id: {event_id}\n" if event_id else "").encode() + f"event: {name}\n{lines}\n".encode()
+
+
+@dataclass(slots=True)
+class Topic:
+    """One page that is open: its parts as they were rendered last."""
+
+    render: Callable[[], Parts]
+    parts: Parts = field(default_factory=dict)
+    viewers: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+    async def keep(self) -> None:
+        """Render again and again, as long as somebody looks."""
+        while True:
+            parts, cost = await run_in_threadpool(self._rendered)
+            if parts != self.parts:
+                self.parts = parts
+                self.changed.set()
+                self.changed = asyncio.Event()
+            await asyncio.sleep(max(LEAST_SECONDS, SHARE * cost))
+
+    def _rendered(self) -> tuple[Parts, float]:
+        began = time.thread_time()
+        try:
+            parts = {**self.render(), "trouble": ""}
+        except LaunchError as error:
+            parts = {**self.parts, "trouble": _trouble(error)}
+        return parts, time.thread_time() - began
+
+
+def _trouble(error: LaunchError) -> str:
+    return f'<p class="trouble">{html.escape(str(error))} – trying again</p>'
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """The topics of a server. `ending`: whether it shall end, which open streams must not keep it from."""
+
+    ending: Callable[[], bool]
+    topics: dict[Hashable, Topic] = field(default_factory=dict)
+
+    async def stream(
+        self, key: Hashable, render: Callable[[], Parts], allowed: Callable[[], bool], seen: str
+    ) -> AsyncIterator[bytes]:
+        """The events of a page, for one viewer: all of its parts that are not as they were `seen`, then those that
+        change; until the server ends, or the viewer is not allowed to look any more."""
+        topic = self.topics.get(key)
+        if topic is None:
+            topic = self.topics[key] = Topic(render)
+        topic.viewers += 1
+        if topic.task is None:
+            topic.task = asyncio.create_task(topic.keep())
+        try:
+            yield b"retry: 1000\n\n"
+            async for parts in self._states(topic, allowed):
+                if parts is None:
+                    yield b": still here\n\n"
+                    continue
+                sent, now = parts
+                if not sent and digest({name: now[name] for name in now if name != "trouble"}) == seen:
+                    continue
+                for name, text in now.items():
+                    if sent.get(name) != text:
+                        yield event(name, text)
+        finally:
+            topic.viewers -= 1
+            if not topic.viewers:
+                assert topic.task
+                topic.task.cancel()
+                self.topics.pop(key, None)
+
+    async def _states(self, topic: Topic, allowed: Callable[[], bool]) -> AsyncIterator[tuple[Parts, Parts] | None]:
+        """The parts that a viewer has and those that are new; None now and then, while nothing changes."""
+        sent: Parts = {}
+        beat = time.monotonic()
+        while not self.ending():
+            changed = topic.changed
+            if topic.parts and topic.parts is not sent:
+                yield sent, topic.parts
+                sent, beat = topic.parts, time.monotonic()
+            if time.monotonic() >= beat + HEARTBEAT_SECONDS:
+                if not await run_in_threadpool(still, allowed):
+                    return
+                yield None
+                beat = time.monotonic()
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await changed.wait()
+            except TimeoutError:
+                continue
+
+
+def still(allowed: Callable[[], bool]) -> bool:
+    """Whether a viewer may go on looking."""
+    try:
+        return allowed()
+    except LaunchError:  # the store is away: nobody can say, so nothing changes
+        return True
