@@ -26,6 +26,7 @@ from launcher.item import (
     LogEntry,
     Outcome,
     Receipt,
+    RunRecord,
     RunState,
     Sweep,
 )
@@ -126,12 +127,28 @@ class WandbStore(WandbQueues):
         self._refresh()
         return self._seen(self._local.item(prefix))
 
+    def run_records(self, which: ItemFilter) -> Iterator[RunRecord]:
+        """See `Store.run_records`."""
+        self._refresh()
+        for record in self._local.run_records(replace(which, states=None)):
+            waits = self._waits(record.id, RunState(record.state))
+            seen = record._replace(state=RunState.PENDING.value, started_at=None) if waits else record
+            if which.states is None or RunState(seen.state) in which.states:
+                yield seen._replace(agent=None, run_dir=None)
+
+    def series(self, ids: Iterable[str]) -> dict[str, bytes]:
+        """See `Store.series`: histories stay on the server."""
+        return self._local.series(ids)
+
     def _seen(self, item: Item) -> Item:
         """An item as the server sees it: what is sent runs only when an agent there has begun with it."""
         item = replace(item, run_dir=None)
-        if item.state is RunState.RUNNING and self._remote.get(item.id, WAITING[0]) in WAITING:
+        if self._waits(item.id, item.state):
             return replace(item, state=RunState.PENDING, started_at=None, agent=None)
         return item
+
+    def _waits(self, item_id: str, state: RunState) -> bool:
+        return state is RunState.RUNNING and self._remote.get(item_id, WAITING[0]) in WAITING
 
     def counts(self) -> list[Count]:
         """See `Store.counts`."""

@@ -238,8 +238,7 @@ def push_all(served: Served, proxy: Proxy) -> Store:
     return store
 
 
-@pytest.mark.parametrize("together", [1, 16])
-@pytest.mark.parametrize("scanning", [False, True])
+@pytest.mark.parametrize(("together", "scanning"), [(16, False), (16, True), (1, False)])
 def test_faults_on_the_way_lose_no_item_and_double_none(
     together: int, scanning: bool, there: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
