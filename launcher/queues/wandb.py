@@ -26,6 +26,7 @@ from launcher.item import (
     LogEntry,
     Outcome,
     Receipt,
+    RunRecord,
     RunState,
     Sweep,
 )
@@ -57,6 +58,7 @@ CANNOT = {
 }
 """What W&B's protocol has nothing for, in the words of an error."""
 
+NO_PROJECT = "uncategorized"  # where W&B puts runs that name none
 WAITING = ("PENDING", "LEASED")
 ENDED = {"finished": "finished", "failed": "failed", "crashed": "failed", "killed": "cancelled"}
 
@@ -126,12 +128,28 @@ class WandbStore(WandbQueues):
         self._refresh()
         return self._seen(self._local.item(prefix))
 
+    def run_records(self, which: ItemFilter) -> Iterator[RunRecord]:
+        """See `Store.run_records`."""
+        self._refresh()
+        for record in self._local.run_records(replace(which, states=None)):
+            waits = self._waits(record.id, RunState(record.state))
+            seen = record._replace(state=RunState.PENDING.value, started_at=None) if waits else record
+            if which.states is None or RunState(seen.state) in which.states:
+                yield seen._replace(agent=None, run_dir=None)
+
+    def series(self, ids: Iterable[str]) -> dict[str, bytes]:
+        """See `Store.series`: histories stay on the server."""
+        return self._local.series(ids)
+
     def _seen(self, item: Item) -> Item:
         """An item as the server sees it: what is sent runs only when an agent there has begun with it."""
         item = replace(item, run_dir=None)
-        if item.state is RunState.RUNNING and self._remote.get(item.id, WAITING[0]) in WAITING:
+        if self._waits(item.id, item.state):
             return replace(item, state=RunState.PENDING, started_at=None, agent=None)
         return item
+
+    def _waits(self, item_id: str, state: RunState) -> bool:
+        return state is RunState.RUNNING and self._remote.get(item_id, WAITING[0]) in WAITING
 
     def counts(self) -> list[Count]:
         """See `Store.counts`."""
@@ -264,42 +282,43 @@ class WandbStore(WandbQueues):
 
     def _states(self, items: Sequence[Item]) -> dict[str, tuple[str | None, Mapping[str, Any] | None]]:
         """For each item, its state there, None if it is gone, and its run, None if there is none yet."""
-        nodes = self._nodes(
-            "queue", [(item.queue, (item.handle or {}).get("wandb_item"), item.id) for item in items], PROJECT
-        )
-        wanted = []
-        for item in items:
-            node = nodes.get(item.id)
-            if node and node["associatedRunId"]:
-                document = self._local.document(item.id)
-                wanted.append((document.get("project") or "uncategorized", node["associatedRunId"], item.id))
-        runs = self._nodes("project", wanted, None)
+        nodes = self._items_there(items)
+        begun = {here: node["associatedRunId"] for here, node in nodes.items() if node and node["associatedRunId"]}
+        runs = self._runs_there(begun)
         return {item.id: ((nodes.get(item.id) or {}).get("state"), runs.get(item.id)) for item in items}
 
-    def _nodes(self, kind: str, wanted: Sequence[tuple[str, Any, str]], project: str | None) -> dict[str, Any]:
-        """Items by queue, or runs by project, in one request, from (where, ID there, ID here): nodes by ID here."""
-        variables: dict[str, Any] = {"entity": self._entity}
-        declared, fields = ["$entity: String!"], []
-        for number, (where, there, _) in enumerate(wanted):
-            variables |= {f"w{number}": where, f"i{number}": there}
-            declared += [f"$w{number}: String!", f"$i{number}: {'ID' if kind == 'queue' else 'String'}!"]
-            if kind == "queue":
-                item = f"n: runQueueItem(id: $i{number}) {{ id state associatedRunId }}"
-                below = f"n: runQueue(name: $w{number}) {{ {item} }}"
-                fields.append(
-                    f"a{number}: project(entityName: $entity, name: {canonical.encode(project)}) {{ {below} }}"
-                )
-            else:
-                below = f"n: run(name: $i{number}) {{ id state summaryMetrics }}"
-                fields.append(f"a{number}: project(entityName: $entity, name: $w{number}) {{ {below} }}")
-        if not fields:
-            return {}
-        data = self._client.ask(f"query Items({', '.join(declared)}) {{ {' '.join(fields)} }}", **variables)
-        found = {}
-        for number, (_, _, here) in enumerate(wanted):
-            node = (data.get(f"a{number}") or {}).get("n")
-            found[here] = node and node["n"] if kind == "queue" else node
-        return found
+    def _items_there(self, items: Sequence[Item]) -> dict[str, Any]:
+        """The items of the server, by those here."""
+        given: dict[str, tuple[str, Any]] = {"entity": ("String!", self._entity), "project": ("String!", PROJECT)}
+        fields = []
+        for number, item in enumerate(items):
+            given |= {f"q{number}": ("String!", item.queue), f"i{number}": ("ID!", (item.handle or {})["wandb_item"])}
+            below = f"runQueueItem(id: $i{number}) {{ id state associatedRunId }}"
+            fields.append(f"n{number}: runQueue(name: $q{number}) {{ {below} }}")
+        text = f"project(entityName: $entity, name: $project) {{ {' '.join(fields)} }}"
+        project = self._asked_for(text, given)["project"] or {} if fields else {}
+        found = [project.get(f"n{number}") or {} for number in range(len(items))]
+        return {item.id: queue.get("runQueueItem") for item, queue in zip(items, found, strict=True)}
+
+    def _runs_there(self, names: Mapping[str, str]) -> dict[str, Any]:
+        """The runs of the server with these names, by the items here."""
+        given: dict[str, tuple[str, Any]] = {}
+        fields = []
+        for number, (here, name) in enumerate(names.items()):
+            document = self._local.document(here)
+            own = (document.get("entity") or self._entity, document.get("project") or NO_PROJECT, name)
+            given |= {f"{letter}{number}": ("String!", value) for letter, value in zip("epr", own, strict=True)}
+            below = f"run(name: $r{number}) {{ id state summaryMetrics }}"
+            fields.append(f"n{number}: project(entityName: $e{number}, name: $p{number}) {{ {below} }}")
+        data = self._asked_for(" ".join(fields), given) if fields else {}
+        return {here: (data.get(f"n{number}") or {}).get("run") for number, here in enumerate(names)}
+
+    def _asked_for(self, fields: str, given: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
+        """The data of these fields; `given` are the types and values of their variables."""
+        declared = ", ".join(f"${name}: {kind}" for name, (kind, _) in given.items())
+        return self._client.ask(
+            f"query Items({declared}) {{ {fields} }}", **{name: value for name, (_, value) in given.items()}
+        )
 
 
 def _outcome(state: str | None, run: Mapping[str, Any] | None) -> Outcome | None:

@@ -165,7 +165,7 @@ def push_document(
     for number, lease in enumerate(leases):
         queue = queues[lease.item.queue]
         own: dict[str, tuple[str, str, Any]] = {
-            "queueName": ("q", "String!", queue.name), "runSpec": ("s", "JSONString!", spec_text(lease)),
+            "queueName": ("q", "String!", queue.name), "runSpec": ("s", "JSONString!", spec_text(lease, entity)),
         }  # fmt: skip
         if given := lease.document.get("template_variables"):
             own["templateVariableValues"] = ("v", "JSONString", canonical.encode(given))
@@ -181,13 +181,13 @@ def push_document(
     return f"mutation pushToRunQueueByName({', '.join(declared)}) {{ {' '.join(fields)} }}", variables
 
 
-def spec_text(lease: Lease) -> str:
-    """The spec of an item as it is sent, with its marker."""
+def spec_text(lease: Lease, entity: str) -> str:
+    """The spec of an item as it is sent, with its marker; of this entity, if it names none."""
     spec = {name: value for name, value in lease.document.items() if name not in (*OURS, "template_variables")}
     if spec.get("job"):  # W&B refuses what names both; it looks the image up
         spec["docker"] = {}
     resumed = {"_resume_count": lease.item.attempt - 1} if lease.item.attempt > 1 else {}
-    return canonical.encode({**spec, **resumed, "run_id": lease.item.id})
+    return canonical.encode({**spec, **resumed, "entity": spec["entity"] or entity, "run_id": lease.item.id})
 
 
 @contextmanager

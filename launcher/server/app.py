@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,16 @@ async def _ask(desk: Desk, request: Request) -> Ask:
         user = await run_in_threadpool(desk.accounts.user, key_of(request.headers.get("authorization")))
     except AccessError as error:
         raise UnauthorizedError(str(error)) from error
+    if user is desk.accounts.everybody and not _is_local(request.url.hostname):
+        # A web page may give its own name this machine's address, and then ask as if it were ours.
+        raise UnauthorizedError(f"{request.url.hostname!r} is not this machine, and no user has an API key")
     return Ask(desk, user, str(request.base_url).rstrip("/"))
+
+
+def _is_local(host: str | None) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(host or "").is_loopback
+    return host == "localhost"
 
 
 def key_of(header: str | None) -> str | None:

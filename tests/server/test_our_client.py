@@ -74,6 +74,7 @@ def test_a_run_is_added_with_priority_and_variables_which_the_server_fills_in(th
     document = there.store.document(item.id)
     assert (item.id, item.priority, item.name, run.state) == (run.id, 1, "named", RunState.PENDING)
     assert document["resource_args"] == {"local-container": {"env": {"SIZE": "big"}}}
+    assert (document["entity"], document["project"], document["author"]) == ("team", "demo", "ann")
 
 
 def test_all_problems_are_told_before_anything_is_sent(there: Served) -> None:
@@ -238,8 +239,7 @@ def push_all(served: Served, proxy: Proxy) -> Store:
     return store
 
 
-@pytest.mark.parametrize("together", [1, 16])
-@pytest.mark.parametrize("scanning", [False, True])
+@pytest.mark.parametrize(("together", "scanning"), [(16, False), (16, True), (1, False)])
 def test_faults_on_the_way_lose_no_item_and_double_none(
     together: int, scanning: bool, there: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,17 +6,21 @@ import base64
 import hashlib
 import json
 import time
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
 from launcher.item import ItemFilter, JobVersion, RunState
+from launcher.queues import open_store
 from launcher.server import agents
-from launcher.server.access import Accounts, User
+from launcher.server.access import Accounts, User, add_user
 from launcher.server.desk import Desk
 from launcher.server.storage import Storage
-from tests.server.conftest import Served
+from tests.server.conftest import Served, serving
+from tests.services import Postgres
 
 QUEUE = """mutation Q($name: String!) { createRunQueue(input: {entityName: "team", projectName: "p", queueName: $name,
 access: PROJECT, prioritizationMode: V0}) { success queueID } }"""
@@ -294,3 +298,20 @@ def test_two_entities_may_have_queues_of_one_name(gpu: Served) -> None:
     push(gpu)
     taken = gpu.data(POP.replace("team", "lab"), "bob")["popFromRunQueue"]
     assert taken is None
+
+
+def test_the_same_holds_over_postgresql(postgres: Postgres, tmp_path: Path) -> None:
+    with closing(open_store(postgres.database())) as store:
+        keys = {"ann": add_user(store, "ann", {"team": "admin"}), "bob": add_user(store, "bob", {"lab": "admin"})}
+        for url in serving(store, tmp_path / "server"):
+            served = Served(url, store, tmp_path, keys)
+            served.data(QUEUE, name="gpu")
+            item_id = popped(served)
+            served.data(ACK, id=item_id, run=item_id)
+            served.data(BUCKET, name=item_id)
+            summary = {"wandb-summary.json": {"offset": 0, "content": ['{"best": 0.5}']}}
+            stream(served, item_id, files=summary, complete=True, exitcode=0)
+            found = next(store.items(ItemFilter(ids=(item_id,))))
+            assert (found.state, found.result) == (RunState.FINISHED, {"best": 0.5})
+            assert served.ask(ITEM, "bob", id=item_id).status_code == 403
+            assert served.ask(ITEM, id="\0").status_code == 400

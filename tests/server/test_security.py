@@ -23,10 +23,11 @@ from graphql import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from launcher.queues import Store
 from launcher.server.access import KEY_LENGTH
 from launcher.server.execution import SCHEMA
 from tests.conftest import Project
-from tests.server.conftest import Served
+from tests.server.conftest import Served, serving
 from tests.server.test_protocol import ACK, AGENT, BUCKET, FAIL, POP, PUSH, QUEUE, WARN, popped, push, spec, stream
 
 VIEWER = {"query": "{ viewer { id } }"}
@@ -72,6 +73,16 @@ def test_a_key_that_is_revoked_opens_nothing(served: Served) -> None:
     for name in ("ann", "bob", "eve"):
         revoke(served.store, name)
     until(lambda: served.post("/graphql", VIEWER, "bob").status_code == 401, "the refusal")
+
+
+@pytest.mark.parametrize(("host", "status"), [("localhost", 200), ("127.0.0.1", 200), ("evil.example", 401)])
+def test_without_users_only_this_machine_by_its_own_names_is_answered(
+    host: str, status: int, store: Store, tmp_path: Path
+) -> None:
+    for url in serving(store, tmp_path / "server"):
+        headers = {"Host": host}
+        response = requests.post(url + "/graphql", json=VIEWER, auth=("api", "k" * 40), headers=headers, timeout=9)
+        assert response.status_code == status
 
 
 def test_only_hashes_of_keys_are_stored(served: Served) -> None:
