@@ -19,6 +19,9 @@ from launcher.spec import redacted
 
 COMMAND_SECONDS = 30.0
 WEBHOOK_SECONDS = 10.0
+PAUSE_SECONDS = 0.2
+"""Between two looks, however many runs end."""
+
 LEAVING_SECONDS = 10.0
 """How long an agent that ends stays for notices that could not be sent yet; others, or the next one, go on."""
 
@@ -67,6 +70,7 @@ class Notifier:
             self._round()
             if until is not None and (not self._unsent or time.monotonic() > until):
                 return
+            self._closing.wait(PAUSE_SECONDS)
 
     def _round(self) -> None:
         """Send what is due."""
