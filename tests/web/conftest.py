@@ -1,5 +1,5 @@
-"""The page of the tests: the application over a store of its own, asked by Starlette's client, or as a server of its own
-for browsers; and sweeps to look at."""
+"""The page of the tests: the application over a store of its own, asked by Starlette's client, or as a server of its
+own for browsers; and sweeps to look at."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from launcher.item import Failed, Finished, QueueInfo, Sweep
+from launcher.item import Failed, Finished, ItemFilter, QueueInfo, Sweep
 from launcher.paths import RunPaths
 from launcher.queues import Store
 from launcher.server.access import add_user
@@ -31,7 +31,7 @@ def spec(number: int, *, queue: str = "default", **more: Any) -> LaunchSpec:
 def fill(store: Store, folder: Path, name: str = "digits", count: int = 12, waiting: int = 2) -> list[str]:
     """A sweep with runs that finished, failed (every fifth) and, at last, wait; their IDs, oldest first."""
     store.push(Sweep(name, "accuracy"), map(spec, range(count)))
-    ids = [item.id for item in store.items(_of(name))]
+    ids = [item.id for item in store.items(ItemFilter(sweep=name))]
     leases = store.pop("agent", ["default"], count - waiting)
     for lease in leases:
         paths = RunPaths.of(folder, lease.item.id, 1)
@@ -48,10 +48,11 @@ def ending(number: int) -> Finished | Failed:
     return Finished({"accuracy": number / 10, "loss": 1 - number / 10})
 
 
-def _of(name: str) -> Any:
-    from launcher.item import ItemFilter
-
-    return ItemFilter(sweep=name)
+def states(store: Store, name: str = "digits") -> dict[str, int]:
+    found: dict[str, int] = {}
+    for item in store.items(ItemFilter(sweep=name)):
+        found[item.state.value] = found.get(item.state.value, 0) + 1
+    return found
 
 
 @dataclass
@@ -111,8 +112,8 @@ def site(store: Store, tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture
 def keys(store: Store) -> dict[str, str]:
-    """Users with roles: ann is admin of team and home, mel member of home, eve viewer of home, bob admin of lab. The queue
-    gpu is team's."""
+    """Users with roles: ann is admin of team and home, mel member of home, eve viewer of home, bob admin of lab. The
+    queue gpu is team's."""
     store.create_queue(QueueInfo("gpu", "local-process", entity="team"))
     return {
         "ann": add_user(store, "ann", {"team": "admin", "home": "admin"}),

@@ -1,4 +1,4 @@
-"""The pages as Starlette's client gets them: what they show, how they sort and filter, what they say without anything."""
+"""The pages as Starlette's client gets them: what they show, how they sort and filter, what they do."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import re
 
 import pytest
 
-from launcher.item import ItemFilter, RunState, Sweep
-from launcher.queues import Store
-from tests.web.conftest import Site, fill, spec
+from launcher.item import RunState, Sweep
+from tests.web.conftest import Site, fill, spec, states
 
 
 def runs_of(html: str) -> list[str]:
@@ -70,8 +69,21 @@ def test_a_bad_condition_is_told_on_the_page(site: Site, where: str) -> None:
     assert 'class="trouble"' in site.get("/sweeps/digits", params={"where": where}).text
 
 
-@pytest.mark.parametrize("query", ["page=0", "page=-1", "page=99999999999999999", "page=²", "sort=nothing", "gx=seed&gy=seed",
-                                   "color=nothing", "gx=nothing", "order=up", "state=odd"])  # fmt: skip
+@pytest.mark.parametrize(
+    "query",
+    [
+        "page=0",
+        "page=-1",
+        "page=99999999999999999",
+        "page=²",
+        "sort=nothing",
+        "gx=seed&gy=seed",
+        "color=nothing",
+        "gx=nothing",
+        "order=up",
+        "state=odd",
+    ],
+)
 def test_odd_parameters_do_no_harm(site: Site, query: str) -> None:
     fill(site.store, site.folder)
     assert runs_of(site.page(f"/sweeps/digits?{query}"))
@@ -114,10 +126,25 @@ def test_a_beginning_of_an_id_is_enough(site: Site) -> None:
     assert only in site.page(f"/items/{only[:5]}")
 
 
-@pytest.mark.parametrize("path", ["/sweeps/nothing", "/items/nothing", "/logs/nothing", "/download/nothing", "/do/cancel/items/nothing",
-                                  "/do/explode/sweeps/digits", "/do/cancel/queues/default", "/assets/nothing.js",
-                                  "/assets/../pages.py", "/assets/%2e%2e/pages.py", "/plots/nothing", "/live/sweeps/nothing",
-                                  "/live/items/nothing", "/live/logs/nothing"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/sweeps/nothing",
+        "/items/nothing",
+        "/logs/nothing",
+        "/download/nothing",
+        "/do/cancel/items/nothing",
+        "/do/explode/sweeps/digits",
+        "/do/cancel/queues/default",
+        "/assets/nothing.js",
+        "/assets/../pages.py",
+        "/assets/%2e%2e/pages.py",
+        "/plots/nothing",
+        "/live/sweeps/nothing",
+        "/live/items/nothing",
+        "/live/logs/nothing",
+    ],
+)
 def test_what_is_not_there_is_told(site: Site, path: str) -> None:
     fill(site.store, site.folder)
     response = site.get(path)
@@ -132,13 +159,6 @@ def test_what_runs_without_folder_has_no_log(site: Site) -> None:
 
 
 # -- actions ----------------------------------------------------------------------------------------------------------
-
-
-def states(store: Store, name: str = "digits") -> dict[str, int]:
-    found: dict[str, int] = {}
-    for item in store.items(ItemFilter(sweep=name)):
-        found[item.state.value] = found.get(item.state.value, 0) + 1
-    return found
 
 
 def test_a_sweep_is_cancelled_and_retried_after_a_question(site: Site) -> None:
