@@ -16,7 +16,7 @@ from launcher.words import code, duration, moment, shown, state_words
 def facts(item: Item, document: dict[str, Any]) -> list[tuple[str, str]]:
     """Facts with their names; empty texts for those that it has not."""
     source = Source.of(document)
-    image = document["docker"].get("docker_image") or ""
+    image = (document.get("docker") or {}).get("docker_image") or ""
     return [
         ("item", item.id),
         (

@@ -27,7 +27,7 @@ function showTimes(root) {
 function setUpDialog() {
   const dialog = document.getElementById("dialog");
   document.body.addEventListener("htmx:afterSwap", (event) => {
-    if (event.detail.target.id === "dialog-body") dialog.showModal();
+    if (event.detail.target?.id === "dialog-body") dialog.showModal();
     showTimes(document);
   });
   dialog.addEventListener("click", (event) => {
