@@ -34,6 +34,7 @@ from launcher.queues.sqlite import SqliteStore
 from launcher.queues.wandb_client import RefusedError, client_of
 from launcher.queues.wandb_outbox import SENDER, Outbox
 from launcher.queues.wandb_queues import PROJECT, WandbQueues
+from launcher.queues.wandb_records import WAITING, WandbRecords
 from launcher.waits import Blocker, Stall
 
 if TYPE_CHECKING:
@@ -59,11 +60,10 @@ CANNOT = {
 """What W&B's protocol has nothing for, in the words of an error."""
 
 NO_PROJECT = "uncategorized"  # where W&B puts runs that name none
-WAITING = ("PENDING", "LEASED")
 ENDED = {"finished": "finished", "failed": "failed", "crashed": "failed", "killed": "cancelled"}
 
 
-class WandbStore(WandbQueues):
+class WandbStore(WandbQueues, WandbRecords):
     """See `launcher.queues.Store`. Verbs of agents are not here: these talk to the server by themselves."""
 
     renders = False
@@ -100,6 +100,8 @@ class WandbStore(WandbQueues):
     def push(self, sweep: Sweep | None, specs: Iterable[LaunchSpec], *, again: bool = False) -> Receipt:
         """See `Store.push`: the sweep is kept here as a whole, then its items are sent one by one. StoreError when that
         was interrupted, or the server refused some; the same command goes on with the rest."""
+        if sweep and sweep.notify:
+            raise StoreError(f"store {self.url} cannot notify: the server's agents run its items; leave notify out")
         queues = self._mirrored()
         receipt = self._local.push(sweep, specs, again=again)
         refused = self._outbox.send(queues)

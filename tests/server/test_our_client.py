@@ -212,6 +212,17 @@ def test_a_sweep_is_added_from_the_command_line_and_followed(there: Served, proj
     run_there(there, Finished({"accuracy": 0.5}))
     assert "1 finished" in project.run("status", "s").out
     assert "0.5" in project.run("results", "s").out
+    assert project.run("failures", "s").out == "none of 6 runs failed\n"
+    assert (
+        project.run("results", "s", "--group-by", "lr", "--state", "pending").out.splitlines()[-1].startswith("means")
+    )
+    with closing(open_store(f"wandb+{there.url}")) as store:
+        states = [record.state for record in store.run_records(ItemFilter(sweep="s"))]
+        assert states == [item.state.value for item in store.items(ItemFilter(sweep="s"))]
+        assert [record.state for record in store.newest(ItemFilter(sweep="s"), 1)] == ["finished"]
+        assert store.progress(ItemFilter(sweep="s"), 0.0).ended == 1
+        with pytest.raises(StoreError, match="cannot notify: the server's agents run its items"):
+            store.push(Sweep("n", notify=({"command": ["a"], "on": ["end"]},)), [])
     with closing(open_store(f"wandb+{there.url}")) as store:
         waiting = list(store.items(ItemFilter(queue="gpu")))[-1].id
     assert "state      pending" in project.run("show", waiting).out
