@@ -6,6 +6,8 @@ import os
 from importlib.util import find_spec
 from typing import Any
 
+from tests.services import free_port
+
 LOOPBACK = "127.0.0.2"
 """Ray takes 127.0.0.1 for another name of the host."""
 
@@ -16,15 +18,33 @@ def ray_missing() -> str | None:
 
 
 class RayCluster:
-    def __init__(self) -> None:
+    def __init__(self, nodes: int = 2) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        self._port = free_port()
+        self.address = f"{LOOPBACK}:{self._port}"
+        self.start_head()
+        for _ in range(nodes):
+            self.add()
+        self._cluster.wait_for_nodes()
+
+    def start_head(self) -> None:
         from ray.cluster_utils import Cluster
 
-        head = {"num_cpus": 2, "node_ip_address": LOOPBACK, "include_dashboard": False}
+        head = {"num_cpus": 2, "node_ip_address": LOOPBACK, "include_dashboard": False, "gcs_server_port": self._port}
         self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
-        self.nodes = [self.add() for _ in range(2)]
-        self._cluster.wait_for_nodes()
-        self.address = str(self._cluster.address)
+
+    def kill_head(self) -> None:
+        """The head at once, and all that it knew."""
+        self._cluster.remove_node(self._cluster.head_node, allow_graceful=False)
+
+    def kill_actor(self, name: str, namespace: str) -> None:
+        import ray
+
+        ray.init(self.address, namespace=namespace, log_to_driver=False, configure_logging=False)
+        try:
+            ray.kill(ray.get_actor(name), no_restart=False)
+        finally:
+            ray.shutdown()
 
     def add(self) -> Any:
         """A node more, with a resource `spot` for what shall run there and not on the head."""
@@ -35,7 +55,4 @@ class RayCluster:
         self._cluster.remove_node(node, allow_graceful=False)
 
     def close(self) -> None:
-        import ray
-
-        ray.shutdown()
         self._cluster.shutdown()

@@ -105,7 +105,7 @@ class Run:
 class Allocation:
     """The runs of one allocation, in their order, `at_once` at a time, each with its part of the CPUs and GPUs."""
 
-    def __init__(self, folders: list[str], at_once: int) -> None:
+    def __init__(self, folders: list[str], at_once: int, watched: int = 0) -> None:
         self._waiting = folders[::-1]
         self._shares = _shares(at_once)
         self._free = list(range(at_once))[::-1]
@@ -113,7 +113,7 @@ class Allocation:
         self._stopping = False
         self._warned = False
         self._again = False
-        self._watched = int(os.environ.pop("LAUNCHER_WATCH", "0"))
+        self._watched = watched
 
     def run(self) -> int:
         """Work until all have ended; the exit code is theirs if it is one for all, else 1."""
@@ -243,7 +243,23 @@ def main(tasks: str, index: int, at_once: int) -> int:
     return Allocation(line.rstrip("\n").split("\t"), at_once).run()
 
 
+def apart(folder: str) -> int:
+    """Run one below a process in between: an engine that kills its children at once, without a word to what these have
+    started, kills that one, and the run is stopped as it should be."""
+    starter, between = os.getppid(), os.getpid()
+    if (child := os.fork()) == 0:
+        os.setsid()
+        return Allocation([folder], 1, watched=between).run()
+    heard = {signal.SIGCHLD, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        told = signal.sigtimedwait(heard, TICK_SECONDS)
+        if (told and told.si_signo == signal.SIGTERM) or os.getppid() != starter:
+            os.kill(child, signal.SIGTERM)
+    return abs(os.waitstatus_to_exitcode(ended[1]))
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "--":
-        sys.exit(Allocation(sys.argv[2:], 1).run())
+        sys.exit(apart(sys.argv[2]))
     sys.exit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))

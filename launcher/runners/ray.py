@@ -4,14 +4,17 @@ that the nodes share, says with Ray's word how it ended."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
+import json
 import math
 import os
+import select
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +23,7 @@ from launcher.errors import NoRoomError, RunnerError
 from launcher.item import Lease, Outcome
 from launcher.paths import RunPaths
 from launcher.resources import Resources
-from launcher.runners import Handle, Request, Stray, node, ray_driver
+from launcher.runners import Handle, Request, Stray, node
 from launcher.runners.engines import (
     Judge,
     NodeRequest,
@@ -41,7 +44,6 @@ ANSWER_SECONDS = 60.0
 RETRIES = 3
 """How often Ray starts a run again whose node or worker has died."""
 
-NAMESPACE = "launcher"
 DEATH_SECONDS = 30.0
 
 OPTIONS = {
@@ -68,7 +70,7 @@ class Ray:
         self._asked = -math.inf
         self._stopping: set[str] = set()
         self._to_cancel: dict[str, Handle] = {}
-        self._drivers: dict[tuple[str, str], Any] = {}
+        self._links: dict[str, subprocess.Popen[bytes]] = {}
         self._held = 0
         self._refused = 0.0
 
@@ -101,6 +103,8 @@ class Ray:
     def submit(self, requests: Sequence[Request]) -> list[Handle | RunnerError]:
         """See `Runner.submit`: one call of the driver for all."""
         asked = cast(Sequence[RayRequest], requests)
+        if find_spec("ray") is None:
+            return [RunnerError("ray is not installed here; pip install 'launcher[ray]'", "prepare") for _ in asked]
         found: dict[str, Handle | RunnerError] = {}
         for address, root in {(request.address, RunPaths(request.folder).root) for request in asked}:
             some = [each for each in asked if (each.address, RunPaths(each.folder).root) == (address, root)]
@@ -152,20 +156,13 @@ class Ray:
     def strays(self, root: Path) -> list[Stray]:
         """See `Runner.strays`: what the driver of this folder runs. No cluster is asked that this agent has not used
         before, or that RAY_ADDRESS does not name."""
-        addresses = {address for address, known in self._drivers if known == str(root)}
-        addresses |= {os.environ["RAY_ADDRESS"]} if os.environ.get("RAY_ADDRESS") and root.is_dir() else set()
-        found = []
-        for address in addresses:
-            with suppress(RunnerError):
-                running = self._call(address, root, "running")
-                found += [
-                    Stray(f"{address}|{folder}", Path(folder).parent.name, token) for token, folder in running.items()
-                ]
-        return found
+        with suppress(RunnerError):
+            return self._all(root)
+        return []
 
     def submitted(self, token: str, root: Path) -> Handle | None:
         """See `Runner.submitted`."""
-        for stray in self.strays(root):
+        for stray in self._all(root):
             if stray.token == token:
                 address, _, folder = str(stray.id).partition("|")
                 return {"address": address, "root": str(root), "dir": folder}
@@ -191,6 +188,18 @@ class Ray:
         with suppress(RunnerError):
             self._flush()
         self._waking.closed.set()
+        while self._links:
+            _end(self._links.popitem()[1])
+
+    def _all(self, root: Path) -> list[Stray]:
+        addresses = set(self._links)
+        if os.environ.get("RAY_ADDRESS") and root.is_dir():
+            addresses.add(os.environ["RAY_ADDRESS"])
+        return [
+            Stray(f"{address}|{folder}", Path(folder).parent.name, token)
+            for address in addresses
+            for token, folder in self._call(address, root, "running").items()
+        ]
 
     # -- the driver -----------------------------------------------------------------------------------------------
 
@@ -204,48 +213,43 @@ class Ray:
                 for token in tokens:
                     del self._to_cancel[token]
 
-    def _call(self, address: str, root: Path, verb: str, *arguments: Any) -> Any:
+    def _call(self, address: str, root: Path | str, verb: str, *arguments: Any) -> Any:
         """Ask the driver of this folder of runs; RunnerError while the cluster does not answer."""
-        ray = _connected(address)
-        key = (address, str(root))
-        try:
-            if key not in self._drivers:
-                self._drivers[key] = _driver(ray, root)
-            return ray.get(getattr(self._drivers[key], verb).remote(*arguments), timeout=ANSWER_SECONDS)
-        except Exception as error:
-            self._drivers.pop(key, None)
-            if not isinstance(error, ray.exceptions.GetTimeoutError):
-                with suppress(Exception):
-                    ray.shutdown()  # another cluster may answer at this address by now
-            raise RunnerError(f"Ray at {address} does not answer: {str(error).splitlines()[0]}") from error
+        link = self._links.get(address)
+        if link is None or link.poll() is not None:
+            command = [sys.executable, "-m", "launcher.runners.ray_link", address]
+            link = self._links[address] = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        assert link.stdin is not None
+        assert link.stdout is not None
+        told = b""
+        with suppress(BrokenPipeError):
+            link.stdin.write(encode([str(root), verb, arguments]).encode() + b"\n")
+            link.stdin.flush()
+            if select.select([link.stdout], [], [], ANSWER_SECONDS)[0]:
+                told = link.stdout.readline()
+        if not told:
+            _end(self._links.pop(address))
+            raise RunnerError(f"Ray at {address} does not answer")
+        answer = json.loads(told)
+        if "error" in answer:
+            raise RunnerError(f"Ray at {address} does not answer: {answer['error']}")
+        return answer["answer"]
 
 
 def _driver_of(handle: Handle) -> tuple[str, str]:
     return handle["address"], handle["root"]
 
 
-def _connected(address: str) -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise RunnerError("ray is not installed here; pip install 'launcher[ray]'", "prepare") from error
-    if not ray.is_initialized():
-        try:
-            ray.init(
-                address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False,
-                logging_level=logging.ERROR, ignore_reinit_error=True,
-            )  # fmt: skip
-        except Exception as error:
-            raise RunnerError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from error
-    return ray
-
-
-def _driver(ray: Any, root: Path) -> Any:
-    """The driver for this folder of runs, that was there before or is started now."""
-    ray.cloudpickle.register_pickle_by_value(ray_driver)
-    name = f"driver-{hashlib.sha256(str(root).encode()).hexdigest()[:16]}"
-    return (
-        ray.remote(ray_driver.Driver)
-        .options(name=name, lifetime="detached", get_if_exists=True, num_cpus=0, max_restarts=-1, max_task_retries=2)
-        .remote()
-    )
+def _end(link: subprocess.Popen[bytes]) -> None:
+    link.kill()
+    for pipe in (link.stdin, link.stdout):
+        with suppress(BrokenPipeError):
+            if pipe:
+                pipe.close()
+    link.wait()

@@ -29,7 +29,7 @@ def start(python: str, program: str, folder: str, environ: Mapping[str, str]) ->
     """Run what the folder asks for; the task that a worker of Ray executes. The node's program ends what it started
     when this worker dies."""
     kept = {name: value for name, value in os.environ.items() if name.endswith("_VISIBLE_DEVICES")}
-    environment = {**os.environ, **environ, **kept, "LAUNCHER_WATCH": str(os.getpid())}
+    environment = {**os.environ, **environ, **kept}
     node = subprocess.Popen([python or sys.executable, "-I", "-S", program, "--", folder], env=environment)
     while True:
         try:

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from launcher.errors import NoRoomError
 from launcher.item import Cancelled, Finished, Lost
 from launcher.runners import Handle, Runner, engines
+from launcher.runners.ray_link import NAMESPACE, driver_name
 from tests.conftest import until
 from tests.ray_cluster import RayCluster
-from tests.runners.contract import Place, RunnerContract, outcome
+from tests.runners.contract import Place, RunnerContract, outcome, processes
 
 SOON = {"poll_seconds": 0.1}
 WAIT = 'echo begun; until [ -e "$LAUNCHER_RUN_DIR/go" ]; do sleep 0.05; done; echo over'
@@ -66,24 +68,25 @@ def test_a_run_is_a_task_that_asks_for_what_its_spec_says(place: Place, runner: 
 def test_a_node_is_killed_and_its_runs_are_started_again_elsewhere(
     place: Place, runner: Runner, ray_cluster: RayCluster
 ) -> None:
-    doomed = ray_cluster.add()
     spot = {"address": place.spec["resource_args"]["address"], "entrypoint_resources": {"spot": 1}}
-    started = dict(begun(place, runner, number, resource_args=spot) for number in range(1, 6))  # one more than before
+    started = dict(begun(place, runner, number, resource_args=spot) for number in range(1, 5))  # both nodes are full
+    doomed = ray_cluster.add()
+    started |= dict(begun(place, runner, number, resource_args=spot) for number in (5, 6))
+    for number in (1, 2):
+        go(place, number)
     ray_cluster.kill(doomed)
-    until(lambda: sum(place.log(number).count("begun") for number in range(1, 6)) > 5, "another start")
-    for number in range(1, 6):
+    until(lambda: all(place.log(number).count("begun") == 2 for number in (5, 6)), "another start")
+    for number in range(3, 7):
         go(place, number)
     assert {outcome(runner, token, handle) for token, handle in started.items()} == {Finished(None)}
 
 
 def test_the_driver_is_killed_and_its_runs_are_lost(
-    place: Place, runner: Runner, monkeypatch: pytest.MonkeyPatch
+    place: Place, runner: Runner, ray_cluster: RayCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "MISSING_SECONDS", 0.0)
     token, handle = begun(place, runner)
-    import ray
-
-    ray.kill(next(iter(runner._drivers.values())), no_restart=False)  # type: ignore[attr-defined]
+    ray_cluster.kill_actor(driver_name(str(place.root)), NAMESPACE)
     assert isinstance(outcome(runner, token, handle), Lost)
     again, second = begun(place, runner, 2)
     go(place, 2)
@@ -104,3 +107,27 @@ def test_a_run_whose_submission_nobody_heard_of_is_found_by_its_lease(place: Pla
         assert other.submitted("none", place.root) is None
     go(place)
     assert outcome(runner, token, handle) == Finished(None)
+
+
+def test_the_whole_cluster_is_restarted_and_its_runs_are_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray_address: str
+) -> None:
+    monkeypatch.setattr(engines, "MISSING_SECONDS", 0.0)
+    cluster = RayCluster(nodes=0)
+    place = made(tmp_path, cluster.address)
+    with place.runner() as runner:
+        token, handle = begun(place, runner)
+        cluster.kill_head()
+        assert runner.poll({token: handle}) == {token: None}
+        refused = runner.submit([place.request(runner, "true")])
+        assert isinstance(refused[0], NoRoomError)
+        until(lambda: not processes(token), "the end of its processes")
+        cluster.start_head()
+        try:
+            assert isinstance(outcome(runner, token, handle), Lost)
+            again, second = begun(place, runner, 3)
+            go(place, 3)
+            assert outcome(runner, again, second) == Finished(None)
+        finally:
+            cluster.close()
+    assert not place.paths(2).log.exists(), "what was refused is not started later"
