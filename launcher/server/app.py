@@ -38,8 +38,9 @@ LARGEST_REQUEST = 4 << 20
 LARGEST_STREAM = 8 << 20
 """Bytes of one post to a file stream."""
 
-AT_ONCE = 4
-"""Threads that answer at a time: with more of them, a crowd of clients only fights for the interpreter."""
+AT_ONCE = 16
+"""Threads that answer at a time. With fewer, less is added in one transaction; with more, they fight for the
+interpreter."""
 
 log = logging.getLogger(__name__)
 
