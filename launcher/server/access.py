@@ -109,6 +109,17 @@ class Accounts:
     _read_at: float = -REFRESH_SECONDS
     open: bool = True
 
+    @property
+    def stale(self) -> bool:
+        """Whether the users are to be read again before somebody is let in."""
+        return time.monotonic() >= self._read_at + REFRESH_SECONDS
+
+    def read(self) -> None:
+        """Read the users."""
+        self._known = users(self.store)
+        self._read_at = time.monotonic()
+        self.open = self.open and not self._known  # revoking the last key opens nothing
+
     def user(self, key: str | None) -> User:
         """The user with this key. AccessError where there is none."""
         if not key:
@@ -129,8 +140,5 @@ class Accounts:
         return self.everybody if self.open else self._known.get(digest or "")
 
     def _refresh(self) -> None:
-        now = time.monotonic()
-        if now >= self._read_at + REFRESH_SECONDS:
-            self._known = users(self.store)
-            self._read_at = now
-            self.open = self.open and not self._known  # revoking the last key opens nothing
+        if self.stale:
+            self.read()

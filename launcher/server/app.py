@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import orjson
+from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -37,6 +38,10 @@ LARGEST_REQUEST = 4 << 20
 LARGEST_STREAM = 8 << 20
 """Bytes of one post to a file stream."""
 
+AT_ONCE = 16
+"""Threads that answer at a time. With fewer, less is added in one transaction; with more, they fight for the
+interpreter."""
+
 log = logging.getLogger(__name__)
 
 
@@ -55,11 +60,12 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 def wandb_routes(parts: Parts) -> Sequence[BaseRoute]:
     """What W&B's client, CLI and agent ask for."""
     desk, engine = parts.desk, parts.engine
+    turns = CapacityLimiter(AT_ONCE)
 
     async def graphql(request: Request) -> Response:
         ask = await _ask(desk, request)
         asked = _json(await _body(request, LARGEST_REQUEST))
-        answer = await run_in_threadpool(engine.answer, asked, ask)
+        answer = await to_thread.run_sync(engine.answer, asked, ask, limiter=turns)
         return _reply(answer.body, answer.status)
 
     async def stream(request: Request) -> Response:
@@ -170,8 +176,10 @@ class UnauthorizedError(AccessError):
 
 
 async def _ask(desk: Desk, request: Request) -> Ask:
+    if desk.accounts.stale:
+        await run_in_threadpool(desk.accounts.read)
     try:
-        user = await run_in_threadpool(desk.accounts.user, key_of(request.headers.get("authorization")))
+        user = desk.accounts.user(key_of(request.headers.get("authorization")))
     except AccessError as error:
         raise UnauthorizedError(str(error)) from error
     if user is desk.accounts.everybody and not _is_local(request.url.hostname):
