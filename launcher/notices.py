@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from launcher import canonical
 from launcher.item import RunState
@@ -103,6 +104,18 @@ def parsed(value: Any) -> tuple[dict[str, Any], ...]:
         events = [event.replace(" ", "") for event in _listed(entry.get("on"))] or EVENTS
         found.append({**target, "on": list(dict.fromkeys(events))})
     return tuple(found)
+
+
+def shown(target: Mapping[str, Any]) -> dict[str, Any]:
+    """A target as everybody may see it: whoever knows the whole address of a webhook may often write there.
+
+    >>> shown({"webhook": "https://hooks.example/T0/secret", "on": ["end"]})
+    {'webhook': 'https://hooks.example/…', 'on': ['end']}
+    """
+    if "webhook" not in target:
+        return dict(target)
+    address = urlsplit(target["webhook"])
+    return {**target, "webhook": f"{address.scheme}://{address.hostname}/…"}
 
 
 def due(notify: Sequence[Mapping[str, Any]], counts: Mapping[RunState, int]) -> Iterator[tuple[dict[str, Any], str]]:

@@ -174,3 +174,10 @@ def test_a_notify_is_read_as_it_is_meant() -> None:
     written = yaml.safe_load("{command: [a], on: 10%}")
     assert list(problems("notify", written)) == []
     assert parsed(written) == ({"command": ["a"], "on": ["10%"]},)
+
+
+def test_status_shows_no_address_that_is_a_secret(cli: Cli, project: Project) -> None:
+    project.write("sweep.yaml", "name: s\ngrid: {seed: [1]}\nnotify: {webhook: 'https://hooks.example/T0/secret'}\n")
+    assert cli("add", "sweep.yaml", "--", "true").code == 0
+    [sweep] = json.loads(cli("status", "--json").out)["sweeps"]
+    assert sweep["notify"] == [{"webhook": "https://hooks.example/…", "on": ["first_failure", "end"]}]

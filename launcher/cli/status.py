@@ -11,6 +11,7 @@ import click
 from launcher.cli.printing import duration, echo_json, echo_table, label, plain, state_words
 from launcher.cli.targets import filter_options, json_option, opened, selected, store_option
 from launcher.item import Count, Item, ItemFilter, RunState
+from launcher.notices import shown
 from launcher.queues import Store
 
 STATES = [state.value for state in RunState]
@@ -68,7 +69,11 @@ def _overview(store: Store) -> dict[str, object]:
             {**plain(queue), **_tally(c for c in counts if c.queue == queue.name)} for queue in store.queues()
         ],
         "sweeps": [
-            {**plain(sweep), **_tally(c for c in counts if c.sweep == sweep.name)} for sweep in store.sweeps()
+            {
+                **plain(sweep), "notify": [shown(target) for target in sweep.notify],
+                **_tally(c for c in counts if c.sweep == sweep.name),
+            }
+            for sweep in store.sweeps()
         ],
         "agents": plain(store.agents()),
     }  # fmt: skip
