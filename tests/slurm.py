@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.services import free_port
 
 NODES = ("n1", "n2", "n3")
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "setpriv")
 PATIENCE_SECONDS = 60.0
 
 
@@ -152,7 +152,8 @@ class SlurmCluster:
     def _begin(self, name: str, *command: str, **environment: str) -> None:
         with (self.folder / "log" / f"{name}.out").open("ab") as log:
             self._daemons[name] = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+                ["setpriv", "--pdeathsig=TERM", *command],  # they end when the tests are killed, too
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
                 env={**self._environment, **environment},
             )  # fmt: skip
 
