@@ -21,7 +21,7 @@ $(VENV)/.bench: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
 
-.PHONY: help run test check format bench chaos soak screenshots services clean
+.PHONY: help run test check format bench chaos soak screenshots screenshots services clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ screenshots: $(VENV)/.test ## Make the pictures of the docs again, from a digits
 		launcher plot digits --output docs/digits.png && \
 		launcher plot digits --kind heatmap --output docs/digits-heatmap.png
 
+screenshots: $(VENV)/.test ## Pictures of the web page for docs/, of the real digits sweep
+	$(BIN)/python -m tests.web.screenshots
+
 services: ## Install and start what the full suite needs (as root, from Debian packages)
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null; }
@@ -74,7 +77,9 @@ services: ## Install and start what the full suite needs (as root, from Debian p
 		slurm-wlm slurmdbd munge mariadb-server >/dev/null; }
 	@command -v tmux >/dev/null || \
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends tmux >/dev/null; }
-	@echo "The programs of PostgreSQL, Docker, Slurm and tmux are there; the tests start servers of their own"
+	@command -v chromium >/dev/null || \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+	@echo "The programs of PostgreSQL, Docker, Slurm, tmux and Chromium are there; the tests start servers of their own"
 
 clean: ## Remove the environment and everything that was built or run
 	rm -rf $(VENV) .launcher dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

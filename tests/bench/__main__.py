@@ -16,6 +16,7 @@ from tests.bench.composing import compose, end_to_end
 from tests.bench.growth import growth
 from tests.bench.hydra_app import multirun, plugin
 from tests.bench.measure import Measured, agent, cold_start, pickup, push, validate
+from tests.bench.pages import pages
 from tests.bench.queues import pickup_postgres, push_postgres, queues
 from tests.bench.seeing import seeing
 from tests.bench.serving import dispatching, serving
@@ -24,8 +25,8 @@ BENCHES: dict[str, Callable[[], Iterator[Measured]]] = {
     "cold_start": cold_start, "push": push, "agent": agent, "pickup": pickup, "compose": compose,
     "end_to_end": end_to_end, "validate": validate, "checkouts": checkouts, "push_postgres": push_postgres,
     "pickup_postgres": pickup_postgres, "queues": queues, "growth": growth, "multirun": multirun,
-    "plugin": plugin, "seeing": seeing, "slurm": engines.slurm, "ray": engines.ray, "dispatching": dispatching,
-    "serving": serving,
+    "plugin": plugin, "seeing": seeing, "pages": pages, "slurm": engines.slurm, "ray": engines.ray,
+    "dispatching": dispatching, "serving": serving,
 }  # fmt: skip
 
 

@@ -1,0 +1,160 @@
+"""Server-sent events of a running server: what changed is sent, a log is followed, and neither ends with the store."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from launcher.item import Finished, Sweep
+from launcher.paths import RunPaths
+from launcher.queues import Store, open_store
+from tests.conftest import until
+from tests.services import Postgres, free_port
+from tests.web.conftest import spec
+
+PATIENCE_SECONDS = 60
+
+
+class Events:
+    """The events of a stream, as they come."""
+
+    def __init__(self, address: str) -> None:
+        self.seen: list[tuple[str, str, str]] = []
+        self._response = requests.get(address, stream=True, timeout=PATIENCE_SECONDS)
+        self.status = self._response.status_code
+        self.ended = threading.Event()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        fields: dict[str, list[str]] = {}
+        try:
+            for line in self._response.iter_lines(chunk_size=1, decode_unicode=True):
+                if line:
+                    name, _, value = line.partition(": ")
+                    fields.setdefault(name, []).append(value)
+                elif "event" in fields:
+                    data = "\n".join(fields.get("data", []))
+                    self.seen.append((fields["event"][0], data, fields.get("id", [""])[0]))
+                    fields = {}
+        except (requests.RequestException, AttributeError, ValueError):
+            pass
+        self.ended.set()
+
+    def has(self, name: str, text: str) -> bool:
+        return any(event == name and text in data for event, data, _ in self.seen)
+
+    def close(self) -> None:
+        self._response.close()
+
+
+@pytest.fixture
+def address(store: Store, tmp_path: Path) -> Iterator[str]:
+    yield from serving(store, tmp_path)
+
+
+def serving(store: Store, folder: Path, port: int | None = None) -> Iterator[str]:
+    """The address of the page over a store, while it runs."""
+    uvicorn = pytest.importorskip("uvicorn", reason="no extra server: launcher[server] is not installed")
+    pytest.importorskip("graphql", reason="no extra server: launcher[server] is not installed")
+    from functools import partial
+
+    from launcher.server.app import create_app
+    from launcher.web.pages import web_routes
+
+    server: Any = None
+    groups = (partial(web_routes, ending=lambda: bool(server.should_exit)),)
+    app = create_app(store, folder / "server", entity="home", groups=groups)
+    port = port or free_port()
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    until(lambda: server.started or not thread.is_alive(), "the server's start")
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
+
+
+def test_what_changed_is_sent_to_all_who_look(store: Store, address: str) -> None:
+    store.push(Sweep("digits"), [spec(0), spec(1)])
+    viewers = [Events(f"{address}/live/sweeps/digits") for _ in range(3)]
+    for each in viewers:
+        until(lambda each=each: each.has("head", "2 pending"), "the state")
+    [lease, _] = store.pop("agent", ["default"], 2)
+    store.ack([(lease, {}, "/nowhere")])
+    store.finish([(lease, Finished({"accuracy": 0.5}))])
+    for each in viewers:
+        until(lambda each=each: each.has("head", "1 finished") and each.has("table", "0.5"), "the change")
+        each.close()
+
+
+def test_what_a_page_has_is_not_sent_again(store: Store, address: str) -> None:
+    import html
+    import re
+
+    store.push(Sweep("digits"), [spec(0)])
+    page = requests.get(f"{address}/sweeps/digits", timeout=PATIENCE_SECONDS).text
+    [stream] = re.findall(r'sse-connect="([^"]+)"', page)
+    fresh = Events(address + html.unescape(stream))
+    store.push(Sweep("digits"), [spec(1)])
+    until(lambda: fresh.has("head", "2 pending"), "the change")
+    assert not fresh.has("head", "1 pending")
+    fresh.close()
+
+
+def test_a_log_is_followed_to_the_end_of_its_run(store: Store, address: str, tmp_path: Path) -> None:
+    store.push(Sweep("digits"), [spec(0)])
+    [lease] = store.pop("agent", ["default"], 1)
+    paths = RunPaths.of(tmp_path / "runs", lease.item.id, 1)
+    paths.create({})
+    paths.log.write_text("one <b>\n")
+    store.ack([(lease, {}, str(paths.folder))])
+    events = Events(f"{address}/live/logs/{lease.item.id}")
+    until(lambda: events.has("anew", "one &lt;b&gt;"), "the first line")
+    with paths.log.open("a") as log:
+        log.write("\x1b[31mtwo\x1b[0m\n")
+    until(lambda: events.has("more", "two"), "the second line")
+    place = events.seen[-1][2]
+    events.close()
+    again = Events(f"{address}/live/logs/{lease.item.id}?after={place}")
+    with paths.log.open("a") as log:
+        log.write("three\n")
+    until(lambda: again.has("more", "three"), "the third line")
+    store.finish([(lease, Finished())])
+    until(again.ended.is_set, "the end")
+    assert [event for event, _, _ in again.seen] == ["more", "end"]
+    assert json.loads(again.seen[0][1])["html"] == "three\n"
+
+
+def test_open_streams_do_not_keep_the_server(store: Store, tmp_path: Path) -> None:
+    serve = serving(store, tmp_path)
+    events = Events(f"{next(serve)}/live/overview")
+    until(lambda: events.seen, "the first events")
+    for _ in serve:
+        pass
+    until(events.ended.is_set, "the stream's end")
+
+
+def test_streams_survive_a_restart_of_postgresql(postgres: Postgres, tmp_path: Path) -> None:
+    store = open_store(postgres.database())
+    store.push(Sweep("digits"), [spec(0)])
+    serve = serving(store, tmp_path)
+    events = Events(f"{next(serve)}/live/sweeps/digits")
+    until(lambda: events.has("head", "1 pending"), "the state")
+    postgres.stop()
+    until(lambda: events.has("trouble", "trying again"), "the notice")
+    postgres.start()
+    until(lambda: events.seen[-1][:2] == ("trouble", ""), "its end")
+    store.push(Sweep("digits"), [spec(1)])
+    until(lambda: events.has("head", "2 pending"), "the change")
+    assert not events.ended.is_set()
+    events.close()
+    for _ in serve:
+        pass
+    store.close()
