@@ -34,14 +34,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         store = open_store(f"sqlite:///{folder}/store.db")
-        run_digits(store)
+        clone = folder / "launcher"  # so that no picture tells where this checkout is, nor what is not committed in it
+        subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], check=True)
+        run_digits(store, clone)
         for address in serving(store, folder):
             for screen, options in SCREENS.items():
                 take(folder / screen, screen, options, address, paths(store))
         store.close()
 
 
-def run_digits(store: Store) -> None:
+def run_digits(store: Store, project: Path) -> None:
     """The digits sweep to its end, and another one that has just begun."""
     command = [sys.executable, "-m", "launcher"]
     environment = {
@@ -51,7 +53,7 @@ def run_digits(store: Store) -> None:
     }
 
     def launcher(*words: str) -> None:
-        subprocess.run([*command, *words], cwd=REPOSITORY, env=environment, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*command, *words], cwd=project, env=environment, check=True, stdout=subprocess.DEVNULL)
 
     launcher("add", "sweeps/digits.yaml")
     launcher("agent", "--drain", "--max-jobs", "2")
