@@ -21,7 +21,7 @@ $(VENV)/.bench: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
 
-.PHONY: help run test check format bench chaos soak screenshots screenshots services clean
+.PHONY: help run test check format bench chaos soak screenshots services clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,8 +62,6 @@ screenshots: $(VENV)/.test ## Make the pictures of the docs again, from a digits
 		launcher add sweeps/digits.yaml && launcher agent --drain --max-jobs $(JOBS) && \
 		launcher plot digits --output docs/digits.png && \
 		launcher plot digits --kind heatmap --output docs/digits-heatmap.png
-
-screenshots: $(VENV)/.test ## Pictures of the web page for docs/, of the real digits sweep
 	$(BIN)/python -m tests.web.screenshots
 
 services: ## Install and start what the full suite needs (as root, from Debian packages)
