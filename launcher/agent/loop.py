@@ -101,8 +101,10 @@ class Agent:
             self._recover()
             self._obey()
             self._collect()
+            self._reports.send(self._runs)
             while take and self._fill():
                 pass
+            self._reports.send(self._runs)
             return len(self._runs)
 
     @contextmanager
