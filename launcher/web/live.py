@@ -14,8 +14,8 @@ from starlette.concurrency import run_in_threadpool
 
 from launcher.errors import LaunchError
 
-SHARE = 100
-"""A page rests so many times as long as rendering it took: an open one costs at most a percent of a core."""
+SHARE = 200
+"""A page rests so many times as long as rendering it took: an open one costs about half a percent of a core."""
 
 LEAST_SECONDS = 1.0
 HEARTBEAT_SECONDS = 15.0

@@ -10,6 +10,7 @@ from typing import Any
 from launcher.analysis.conditions import Condition
 from launcher.analysis.failures import example, log_of, shared
 from launcher.analysis.table import FACTS, Results
+from launcher.analysis.values import number as exact
 from launcher.analysis.values import order
 from launcher.errors import UsageError
 from launcher.item import TERMINAL, RunState
@@ -140,9 +141,11 @@ def _sorted(results: Results, sort: str, descending: bool) -> list[int]:
     column = results.column(sort)
     there = [row for row in range(len(results)) if column[row] is not None]
     missing = [row for row in range(len(results)) if column[row] is None]
-    there.sort(key=lambda row: order(_text(column[row])), reverse=descending)
+    there.sort(key=lambda row: _place(column[row]), reverse=descending)
     return there + missing
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else repr(value)
+def _place(value: Any) -> tuple[int, float, str]:
+    """Sorts what was reported, and what overrides say, as people do."""
+    found = exact(value)
+    return order(value if isinstance(value, str) else repr(value)) if found is None else (0, found, "")
