@@ -79,6 +79,7 @@ class Kept(Generic[Value]):
         """Forget all values: somebody changed what they are about."""
         with self._lock:
             self._entries.clear()
+            self._making.clear()
 
 
 @dataclass(frozen=True, slots=True)
