@@ -19,7 +19,8 @@ SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
 
 
 def specs(grid: Grid) -> int:
-    dispatcher = Dispatcher({"default": QueueInfo("default", "local-process")}, str(REPOSITORY))
+    queues = {"default": "local-process", "slurm": "slurm", "ray": "ray"}
+    dispatcher = Dispatcher({name: QueueInfo(name, queues[name]) for name in queues}, str(REPOSITORY))
     return sum(1 for _ in dispatcher.specs(grid, LaunchArguments()))
 
 

@@ -63,13 +63,13 @@ def test_a_specs_own_source_wins_over_the_shared_one(project: Project) -> None:
 
 def specs_with_bad_ones() -> Iterator[dict[str, Any]]:
     for number in range(2400):
-        gpus: Any = "four" if number % 7 == 0 and number < 2240 else 4
-        yield {"name": f"n{number}", "resource_args": {"slurm": {"gpus": gpus}}}
+        runs: Any = "four" if number % 7 == 0 and number < 2240 else 4
+        yield {"name": f"n{number}", "resource_args": {"slurm": {"pack": runs}}}
 
 
 REPORT = (
     "2,400 specs, nothing queued: 1 problem\n"
-    "  resource_args.slurm.gpus: expected an integer: 320 of 2,400 specs, first: spec 1: 'four' is a string, expected "
+    "  resource_args.slurm.pack: expected an integer: 320 of 2,400 specs, first: spec 1: 'four' is a string, expected "
     "an integer"
 )
 
@@ -83,15 +83,15 @@ def test_320_bad_specs_of_2400_are_one_report_and_nothing_is_queued(project: Pro
 
 
 def test_the_command_line_tells_the_same_and_exits_with_1(project: Project) -> None:
-    project.write("conf/gpus/bad.yaml", "launch:\n  resource_args: {slurm: {gpus: four}}\n")
-    project.write("conf/gpus/good.yaml", "launch:\n  resource_args: {slurm: {gpus: 4}}\n")
-    grid = ["-m", "+gpus@_global_=bad,good,good", "seed=range(800)", "-q", "gpu", "--sweep", "s", "--", "true"]
+    project.write("conf/pack/bad.yaml", "launch:\n  resource_args: {slurm: {pack: four}}\n")
+    project.write("conf/pack/good.yaml", "launch:\n  resource_args: {slurm: {pack: 4}}\n")
+    grid = ["-m", "+pack@_global_=bad,good,good", "seed=range(800)", "-q", "gpu", "--sweep", "s", "--", "true"]
     result = project.run("add", *grid)
     assert result.code == 1
     assert result.out == ""
     assert result.err == (
         "launcher: 2,400 points, nothing queued: 1 problem\n"
-        "  resource_args.slurm.gpus: expected an integer: 800 of 2,400 points, first: point 1 (+gpus@_global_=bad "
+        "  resource_args.slurm.pack: expected an integer: 800 of 2,400 points, first: point 1 (+pack@_global_=bad "
         "seed=0): 'four' is a string, expected an integer\n"
     )
     assert queued(project) == []

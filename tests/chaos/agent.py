@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -34,19 +35,27 @@ def tell(event: AgentEvent) -> None:
 
 
 def dies(store: Store, when: str, verb: str, number: str) -> None:
-    """Let this process be killed in the middle of its work, at the exact place where somebody might pull the plug."""
-    call, numbers = getattr(store, verb), count(1)
+    """Let this process be killed in the middle of its work, at the exact place where somebody might pull the plug. An
+    exchange finishes and pops; one of nothing is a pop."""
+    numbers = count(1)
 
-    def wrapped(*arguments: Any) -> Any:
-        arguments = tuple(list(given) if hasattr(given, "__next__") else given for given in arguments)
-        if verb != "pop" and not arguments[0]:
-            return call(*arguments)
-        result = None if when == "before" else call(*arguments)
-        if (when == "before" or result) and next(numbers) == int(number):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return call(*arguments) if when == "before" else result
+    def dying(name: str) -> Callable[..., Any]:
+        call = getattr(store, name)
 
-    setattr(store, verb, wrapped)
+        def wrapped(*arguments: Any) -> Any:
+            arguments = tuple(list(given) if hasattr(given, "__next__") else given for given in arguments)
+            if name != "pop" and not arguments[name == "exchange"]:
+                return call(*arguments)
+            result = None if when == "before" else call(*arguments)
+            did = result and (result[1] if (name, verb) == ("exchange", "pop") else True)
+            if (when == "before" or did) and next(numbers) == int(number):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments) if when == "before" else result
+
+        return wrapped
+
+    for name in (verb,) if verb == "ack" else (verb, "exchange"):
+        setattr(store, name, dying(name))
 
 
 def main() -> None:
