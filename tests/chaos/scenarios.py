@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
 import time
@@ -102,15 +103,17 @@ def agents_killed(of: World) -> None:
 def agents_die_between(of: World) -> None:
     """Agents are killed exactly before or after what they tell the store: between a start and its report, say."""
     places = [f"{when} {verb}" for verb in ("ack", "finish", "pop") for when in ("before", "after")]
+    numbers = itertools.count()
     of.add(200 if of.long else 40)
     of.name(of.agent(jobs=1))
     for place in places * (3 if of.long else 1):
         victim = of.agent(dies=f"{place} {random.randint(2, 4)}")
         name = of.name(victim)
-        victim.wait()
+        while victim.poll() is None:
+            of.wait(lambda: victim.poll() is not None or of.count(*OPEN) < 10, f"its end {place}")  # noqa: B023
+            if victim.poll() is None:  # it gets there with more to do
+                of.add(30, f"more-{next(numbers)}")
         of.lets_go(name)
-        if of.count(*OPEN) < 10:
-            of.add(30, f"more-{of.faults}")
 
 
 def machine_lost(of: World) -> None:
