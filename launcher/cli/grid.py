@@ -144,9 +144,7 @@ def wanted(
         sweep_id=name,
         priority=parse_priority(priority) if priority is not None else file.priority,
         config={**file.policies, **_changes(terms)} or None,
-        job=terms["job"],
-        build=terms["build"],
-        repository=terms["repository"],
+        **{field: terms[field] for field in ("job", "build", "repository")},
     )
     grid = Grid.of_blocks(
         repository,

@@ -33,6 +33,7 @@ class Leasing:
             if limit < 1 or not (look := self._look(db, wanted)):
                 return []
             with self._pipeline(db), self._transaction(db):
+                db.execute(self._sql("revive_agent"), wanted)
                 popped = self._pop(db, look, wanted, room)
             return self._leases(db, popped())
 
@@ -48,7 +49,7 @@ class Leasing:
         with self._session() as db:
             with self._pipeline(db), self._transaction(db):
                 # first of all, as by who declares an agent lost: its row, then its items
-                db.execute(self._sql("revive_agent"), {"agent": agent})
+                db.execute(self._sql("revive_agent"), wanted)
                 written = self._write(db, "finish_items", endings, wanted["now"])
                 looked = self._later(db.execute(self._sql("has_waiting"), wanted))
                 self._settle()
@@ -67,8 +68,7 @@ class Leasing:
             db.execute(self._sql("end_backoff"), wanted)
             self._settle()
             self._hold_failing(db, expired())
-        self._before_pop(db, wanted, sized=look["sized"], limited=look["limited"])
-        db.execute(self._sql("revive_agent"), wanted)
+        self._before_pop(db, wanted, look)
         if look["sized"]:
             return self._later(db.execute(self._sql("pop_fitting"), {**wanted, **asdict(room)}))
         return self._later(db.execute(self._sql("pop_items"), wanted))
@@ -77,7 +77,7 @@ class Leasing:
         popped.sort(key=lambda row: (row["priority"], row["seq"]))
         return [self._lease(db, row) for row in popped]
 
-    def _before_pop(self, db: Any, wanted: Mapping[str, Any], *, sized: bool, limited: bool) -> None:
+    def _before_pop(self, db: Any, wanted: Mapping[str, Any], look: Any) -> None:
         """What a dialect must do so that agents that pop at once respect limits together."""
 
     def fail_unfit(self, queue: str, rooms: Sequence[Mapping[str, float]], reason: str) -> int:

@@ -190,10 +190,10 @@ class PostgresStore(SqlStore):
             look = db.execute(self._sql("has_waiting"), wanted).fetchone()
         return look["waiting"] and not look["sized"]  # those are taken in turns
 
-    def _before_pop(self, db: Any, wanted: Mapping[str, Any], *, sized: bool, limited: bool) -> None:
-        if sized:
+    def _before_pop(self, db: Any, wanted: Mapping[str, Any], look: Any) -> None:
+        if look["sized"]:
             db.execute(self._sql("lock_limits"))
-        if limited:
+        if look["limited"]:
             db.execute(self._sql("lock_limited_queues"), wanted)
 
     def heartbeat(self, agent: str) -> None:

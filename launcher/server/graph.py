@@ -9,7 +9,7 @@ from launcher.errors import NotFoundError
 from launcher.server import agents, artifacts, items, queues, run_fields, runs, uploads
 from launcher.server.access import User
 from launcher.server.desk import Ask, page, project_name, project_number, storage_id
-from launcher.server.execution import Resolvers
+from launcher.server.execution import Resolver, Resolvers
 from launcher.server.pushing import Pusher
 
 FEATURES = ("LAUNCHER_ITEM_ID_IS_RUN_ID",)
@@ -162,7 +162,7 @@ def _collections(parent: Mapping[str, Any], info: Any, after: str | None = None,
     return page(nodes, after, first, lambda node: str(node["name"]))
 
 
-PROJECT = {
+PROJECT: Mapping[str, Resolver] = {
     "id": lambda node, _: storage_id("Project", node["entity_name"], node["project_name"]),
     "internalId": lambda node, _: project_number(node["entity_name"], node["project_name"]),
     "name": lambda node, _: node["project_name"],
@@ -187,69 +187,71 @@ PROJECT = {
 }
 
 
+RESOLVERS: Resolvers = {
+    "Query": {
+        "viewer": _viewer,
+        "entity": _entity,
+        "project": _project,
+        "model": _project,
+        "models": _models,
+        "launchAgent": agents.launch_agent,
+        "artifact": artifacts.by_id,
+        "clientIDMapping": artifacts.client_id_mapping,
+        "serverInfo": _server_info,
+    },
+    "Mutation": {
+        "upsertModel": _upsert_model,
+        "createDefaultResourceConfig": queues.create_default_resource_config,
+        "createRunQueue": queues.create_run_queue,
+        "upsertRunQueue": queues.upsert_run_queue,
+        "deleteRunQueues": queues.delete_run_queues,
+        "popFromRunQueue": items.pop,
+        "ackRunQueueItem": items.ack,
+        "failRunQueueItem": items.fail,
+        "updateRunQueueItemWarning": items.warn,
+        "deleteFromRunQueue": items.delete,
+        "createLaunchAgent": agents.create_launch_agent,
+        "updateLaunchAgent": agents.update_launch_agent,
+        "upsertBucket": runs.upsert_bucket,
+        "deleteRun": runs.delete_run,
+        "updateRunState": runs.update_run_state,
+        "stopRun": runs.stop_run,
+        "createRunFiles": runs.create_run_files,
+        "markRunFilesUploaded": runs.acknowledged,
+        "notifyScriptableRunAlert": runs.acknowledged,
+        "createArtifactType": _create_artifact_type,
+        "createArtifact": uploads.create_artifact,
+        "createArtifactManifest": uploads.create_manifest,
+        "updateArtifactManifest": uploads.update_manifest,
+        "createArtifactFiles": uploads.create_files,
+        "commitArtifact": uploads.commit,
+        "updateArtifact": uploads.update,
+        "useArtifact": uploads.use,
+    },
+    "Entity": {"defaultResourceConfig": queues.default_resource_config},
+    "Project": PROJECT,
+    "RunQueue": {"runQueueItem": items.run_queue_item, "runQueueItems": items.run_queue_items},
+    "Run": {
+        "history": run_fields.history,
+        "events": run_fields.events,
+        "sampledHistory": run_fields.sampled_history,
+        "historyTail": run_fields.tail(runs.HISTORY),
+        "eventsTail": run_fields.tail(runs.EVENTS),
+        "files": run_fields.run_files,
+        "logLines": run_fields.log_lines,
+        "fileCount": lambda run, info: run_fields.run_files(run, info)["totalCount"],
+    },
+    "Artifact": {"files": artifacts.files, "filesByManifestEntries": artifacts.files_by_entries},
+    "ArtifactType": {
+        "artifact": _artifact,
+        "artifactCollection": _collection,
+        "artifactSequence": _collection,
+        "artifactCollections": _collections,
+    },
+}
+
+
 def resolvers(pusher: Pusher) -> Resolvers:
     """All resolvers; items are added through `pusher`."""
-    return {
-        "Query": {
-            "viewer": _viewer,
-            "entity": _entity,
-            "project": _project,
-            "model": _project,
-            "models": _models,
-            "launchAgent": agents.launch_agent,
-            "artifact": artifacts.by_id,
-            "clientIDMapping": artifacts.client_id_mapping,
-            "serverInfo": _server_info,
-        },
-        "Mutation": {
-            "upsertModel": _upsert_model,
-            "createDefaultResourceConfig": queues.create_default_resource_config,
-            "createRunQueue": queues.create_run_queue,
-            "upsertRunQueue": queues.upsert_run_queue,
-            "deleteRunQueues": queues.delete_run_queues,
-            "pushToRunQueue": items.push_by_id(pusher),
-            "pushToRunQueueByName": items.push_by_name(pusher),
-            "popFromRunQueue": items.pop,
-            "ackRunQueueItem": items.ack,
-            "failRunQueueItem": items.fail,
-            "updateRunQueueItemWarning": items.warn,
-            "deleteFromRunQueue": items.delete,
-            "createLaunchAgent": agents.create_launch_agent,
-            "updateLaunchAgent": agents.update_launch_agent,
-            "upsertBucket": runs.upsert_bucket,
-            "deleteRun": runs.delete_run,
-            "updateRunState": runs.update_run_state,
-            "stopRun": runs.stop_run,
-            "createRunFiles": runs.create_run_files,
-            "markRunFilesUploaded": runs.acknowledged,
-            "notifyScriptableRunAlert": runs.acknowledged,
-            "createArtifactType": _create_artifact_type,
-            "createArtifact": uploads.create_artifact,
-            "createArtifactManifest": uploads.create_manifest,
-            "updateArtifactManifest": uploads.update_manifest,
-            "createArtifactFiles": uploads.create_files,
-            "commitArtifact": uploads.commit,
-            "updateArtifact": uploads.update,
-            "useArtifact": uploads.use,
-        },
-        "Entity": {"defaultResourceConfig": queues.default_resource_config},
-        "Project": PROJECT,
-        "RunQueue": {"runQueueItem": items.run_queue_item, "runQueueItems": items.run_queue_items},
-        "Run": {
-            "history": run_fields.history,
-            "events": run_fields.events,
-            "sampledHistory": run_fields.sampled_history,
-            "historyTail": run_fields.tail(runs.HISTORY),
-            "eventsTail": run_fields.tail(runs.EVENTS),
-            "files": run_fields.run_files,
-            "logLines": run_fields.log_lines,
-            "fileCount": lambda run, info: run_fields.run_files(run, info)["totalCount"],
-        },
-        "Artifact": {"files": artifacts.files, "filesByManifestEntries": artifacts.files_by_entries},
-        "ArtifactType": {
-            "artifact": _artifact,
-            "artifactCollection": _collection,
-            "artifactSequence": _collection,
-            "artifactCollections": _collections,
-        },
-    }
+    pushing = {"pushToRunQueue": items.push_by_id(pusher), "pushToRunQueueByName": items.push_by_name(pusher)}
+    return {**RESOLVERS, "Mutation": {**RESOLVERS["Mutation"], **pushing}}

@@ -74,10 +74,15 @@ def serving(store: Store, folder: Path) -> Iterator[str]:
     port = free_port()
     app = create_app(store, folder, entity="home")
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    yield from running(server)
+
+
+def running(server: Any) -> Iterator[str]:
+    """The address of a server of uvicorn's, while it runs."""
     thread = threading.Thread(target=server.run)
     thread.start()
     until(lambda: server.started or not thread.is_alive(), "the server's start")
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://127.0.0.1:{server.config.port}"
     server.should_exit = True
     thread.join()
 

@@ -15,6 +15,7 @@ from launcher.item import Finished, Sweep
 from launcher.paths import RunPaths
 from launcher.queues import Store, open_store
 from tests.conftest import until
+from tests.server.conftest import running
 from tests.services import Postgres, free_port
 from tests.web.conftest import spec
 
@@ -73,12 +74,7 @@ def serving(store: Store, folder: Path, port: int | None = None) -> Iterator[str
     app = create_app(store, folder / "server", entity="home", groups=groups)
     port = port or free_port()
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    until(lambda: server.started or not thread.is_alive(), "the server's start")
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
+    yield from running(server)
 
 
 def test_what_changed_is_sent_to_all_who_look(store: Store, address: str) -> None:

@@ -1,5 +1,5 @@
--- Whether something may be taken now, whether some of it asks for CPUs, memory, GPUs or limits, whether waiting items are
--- due for a change, and whether one of the queues has a limit.
+-- Whether something may be taken now, whether some of it asks for CPUs, memory, GPUs or limits, and whether waiting items
+-- are due for a change.
 SELECT EXISTS (
     SELECT 1 FROM json_each(:queues) AS wanted
     CROSS JOIN queues ON queues.name = wanted.value AND NOT queues.paused
@@ -23,5 +23,4 @@ EXISTS (
     WHERE items.state = 'pending' AND items.hold IS NULL AND items.needs IS NOT NULL
 ) AS sized,
 EXISTS (SELECT 1 FROM items WHERE state = 'pending' AND hold = 'backoff' AND not_before <= :now)
-OR EXISTS (SELECT 1 FROM items WHERE state = 'pending' AND expires_at IS NOT NULL AND expires_at <= :now) AS due,
-EXISTS (SELECT 1 FROM queues WHERE max_running IS NOT NULL AND name IN (SELECT value FROM json_each(:queues))) AS limited
+OR EXISTS (SELECT 1 FROM items WHERE state = 'pending' AND expires_at IS NOT NULL AND expires_at <= :now) AS due
