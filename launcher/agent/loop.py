@@ -19,19 +19,19 @@ from launcher.agent.host import describe, end_strays
 from launcher.agent.neighbours import Neighbours, of_engine
 from launcher.agent.notifier import Notifier
 from launcher.agent.places import Places
+from launcher.agent.preparing import Preparing
 from launcher.agent.reports import Reports
-from launcher.agent.runs import AgentEvent, Prepared, Run, late, not_started, traced
+from launcher.agent.runs import AgentEvent, Prepared, Run, not_started, traced
 from launcher.agent.stalls import Stalls
+from launcher.agent.starts import Starts
 from launcher.agent.troubles import Troubles
-from launcher.errors import LaunchError, RunnerError, StoreError
+from launcher.errors import RunnerError, StoreError
 from launcher.item import Cancelled, Failed, Lease, Lost, Outcome, Preempted
-from launcher.paths import RunPaths
 from launcher.policy import timeout
 from launcher.queues import LEASE_SECONDS, Store
 from launcher.runners import Runner, open_runner
 from launcher.slots import Needs, Slots, discover
 from launcher.sources import Checkouts
-from launcher.spec import Source
 from launcher.tracing import RunTraces
 
 SOON_SECONDS = 0.2
@@ -68,21 +68,23 @@ class Agent:
         self._root = root
         self._drain = drain
         self._lease_seconds = lease_seconds
-        self._environ = dict(os.environ if environ is None else environ)
-        self._slots = slots or discover(self._environ)
+        given = dict(os.environ if environ is None else environ)
+        self._slots = slots or discover(given)
         self._runner_options = runner_options or {}
         self._places = Places(store, self._slots, queues, max_jobs, self._runner)
         self._runs: dict[str, Run] = {}
         self._runners: dict[str, Runner] = {}
         self._checkouts = Checkouts(root / "sources", store.patch, self._code_in_use)
         self._wake = threading.Event()
+        self._starts = Starts(self._wake.set)
         self._stops = 0
         self._troubles = Troubles(root / "runs", lease_seconds, listen)
         self._tidied = -math.inf
         self.info = describe(tuple(queues or ()), max_jobs or 1, self._slots.total())
         self._traces = RunTraces(self.info.id, store.events)
+        self._preparing = Preparing(root, self._checkouts, given, self._slots, self._traces, self._runner)
         self._listen = hear = traced(self._traces, listen)
-        self._notifier = Notifier(store, self.info.id, root, self._environ, lease_seconds / 3, hear)
+        self._notifier = Notifier(store, self.info.id, root, given, lease_seconds / 3, hear)
         self._reports = Reports(store, self._notifier.hear)
         self._neighbours = Neighbours(store, self.info, lease_seconds, hear)
         self._stalls = Stalls(store, self.info.id, lease_seconds / 6)  # it steps every third at least
@@ -101,10 +103,10 @@ class Agent:
             self._recover()
             self._obey()
             self._collect()
-            self._reports.send(self._runs)
+            self._send()
             while take and self._fill():
                 pass
-            self._reports.send(self._runs)
+            self._send()
             return len(self._runs)
 
     @contextmanager
@@ -127,16 +129,17 @@ class Agent:
     def _step(self) -> bool:
         """Everything there is to do now, then a rest until there may be more; False when the agent's work is done."""
         self._wake.clear()
+        self._places.look_again()
         try:
             self._recover()
             self._obey()
             self._collect()
             took = self._fill()
             if not self._stops:
-                full = self._places.full([run.resource for run in self._runs.values()])
+                full = self._places.full(self._resources())
                 names = partial(self._places.names, remote=False)
                 self._stalls.look(names, None if full else self._slots.room(), time.time())
-            watched = bool(self._local() if self._stops else self._runs)
+            watched = bool(self._starts or (self._local() if self._stops else self._runs))
             held_up = (self._places.engine_full or self._troubles.folder_fails) and not self._stops
             waits = watched or took or held_up or (self._drain and self._places.due() is not None)
             more = waits or not (self._stops or self._drain)
@@ -144,7 +147,7 @@ class Agent:
                 self._store.wait(self._wake, self._idle_seconds())
         except StoreError as error:
             self._wake.wait(self._troubles.store_fails(error))
-            return not (self._stops and not self._runs)
+            return not (self._stops and not (self._runs or self._starts))
         return more
 
     def _idle_seconds(self) -> float:
@@ -161,7 +164,7 @@ class Agent:
     def _obey(self) -> None:
         """Stop the runs that somebody cancelled, those whose lease is no longer ours, and, when told to leave, all."""
         held = self._store.leases(self.info.id)
-        known = self._runs.keys() | self._reports.tokens()
+        known = self._runs.keys() | self._reports.tokens() | {each.lease.token for each in self._starts.awaited()}
         if held.keys() - known:
             self._take_unknown(known)
         self._let_go(held)
@@ -195,7 +198,8 @@ class Agent:
         run.runner.cancel(run.lease.token, run.handle)
 
     def _collect(self) -> None:
-        """Poll all runs, one call a runner; what has ended is to be reported."""
+        """See what has started, and poll all runs, one call a runner; what has ended is to be reported."""
+        self._begin()
         for runner in self._runners.values():
             handles = {token: run.handle for token, run in self._runs.items() if run.runner is runner}
             for token, outcome in runner.poll(handles).items() if handles else ():
@@ -206,19 +210,20 @@ class Agent:
                         self._end(run.lease, run.final(outcome))
 
     def _fill(self) -> bool:
-        """Report what ended, take as many items as there are free places, and start them; True if there were any."""
+        """Report what started and ended, take as many items as there are free places, and start them; True if there
+        were any."""
         may_take = not self._stops and self._troubles.may_start()
         exchange = partial(self._reports.exchange, self.info.id)
-        leases = self._places.take(exchange, [run.resource for run in self._runs.values()]) if may_take else []
+        leases = self._places.take(exchange, self._resources()) if may_take else []
         taken = time.monotonic()
         if any(lease.item.attempt > 1 for lease in leases):
             self._end_strays()  # an earlier attempt may go on here, of an agent that is stopped or was killed
         prepared = [run for lease in leases if (run := self._prepare(lease, taken))]
         if time.monotonic() - taken > self._lease_seconds / 2:
             prepared = self._still_ours(prepared)
-        for runner in self._runners.values():
-            self._submit(runner, [each for each in prepared if each.runner is runner])
-        self._reports.send(self._runs)
+        self._starts.submit(prepared)
+        self._begin()  # an engine answers at once
+        self._send()
         return bool(leases)
 
     def _still_ours(self, prepared: Sequence[Prepared]) -> list[Prepared]:
@@ -231,48 +236,42 @@ class Agent:
         return [each for each in prepared if each.lease.token in held]
 
     def _prepare(self, lease: Lease, taken: float) -> Prepared | None:
-        """Code, folder and request of a run; what goes wrong here is its outcome."""
         self._traces.taken(lease)
-        try:
-            runner = self._runner(str(lease.document.get("resource")))
-            uri = lease.document.get("uri")
-            code = self._checkouts.of(Source.of(lease.document)) if uri else ""  # an image has its own
-            paths = RunPaths.of(self._root / "runs", lease.item.id, lease.item.attempt)
-            paths.create(lease.document.get("overrides", {}).get("run_config") or {})
-            environ = {**self._environ, **self._slots.environment(lease.token), **self._traces.running(lease)}
-            request = runner.request(lease, paths, str(code), environ)
-        except StoreError as error:
-            self._end(lease, Preempted(f"its code could not be read: {error}"))
-        except (LaunchError, OSError) as error:
-            self._end(lease, Failed("prepare", str(error)))
-        else:
-            too_late = late(lease, taken)
-            if not too_late:
-                return Prepared(lease, runner, request, str(code))
-            self._end(lease, too_late)
+        prepared = self._preparing.prepared(lease, taken)
+        if isinstance(prepared, Prepared):
+            return prepared
+        self._end(lease, prepared)
         return None
 
     def _end(self, lease: Lease, outcome: Outcome) -> None:
         self._slots.give_back(lease.token)
         self._reports.ended(lease, self._troubles.judge(outcome))
 
-    def _submit(self, runner: Runner, prepared: Sequence[Prepared]) -> None:
-        handles = runner.submit([each.request for each in prepared]) if prepared else []
-        for each, handle in zip(prepared, handles, strict=True):
+    def _begin(self) -> None:
+        """What has started is a run from now on; what could not be started has ended."""
+        for each, handle in self._starts.answered():
             token = each.lease.token
             if isinstance(handle, RunnerError):
                 self._end(each.lease, not_started(handle))
             else:
                 devices = self._slots.devices(token)
                 found = {**handle, "code": each.code} | ({"gpus": devices} if devices else {})
-                run = self._runs[token] = Run(each.lease, runner, found)
+                run = self._runs[token] = Run(each.lease, each.runner, found)
                 self._reports.started(run)
+
+    def _send(self) -> None:
+        self._reports.exchange(self.info.id)
+
+    def _resources(self) -> list[str]:
+        """What each run needs a place on, also of those that are about to begin."""
+        return [each.resource for each in self._starts.awaited()] + [run.resource for run in self._runs.values()]
 
     def _local(self) -> list[Run]:
         return [run for run in self._runs.values() if not run.remote]
 
     def _code_in_use(self) -> list[str]:
-        return [str(run.handle.get("code")) for run in self._runs.values()]
+        awaited = [each.code for each in self._starts.awaited()]
+        return awaited + [str(run.handle.get("code")) for run in self._runs.values()]
 
     def _runner(self, resource: str) -> Runner:
         if resource not in self._runners:
@@ -317,12 +316,13 @@ class Agent:
         self._tidied = time.monotonic()
 
     def _leave(self) -> None:
-        for run in self._local():
-            self._stop_run(run, Preempted("its agent stopped"))
         deadline = time.monotonic() + self._lease_seconds
-        while self._local() and time.monotonic() < deadline:
+        while self._starts or (self._local() and time.monotonic() < deadline):
+            self._begin()
+            for run in self._local():
+                self._stop_run(run, Preempted("its agent stopped"))
             self._collect()
-            self._reports.send(self._runs)
+            self._send()
             self._wake.wait(SOON_SECONDS)
         for runner in self._runners.values():
             runner.close()
@@ -340,7 +340,7 @@ class Agent:
             return
         for run in self._local():
             self._end(self._runs.pop(run.lease.token).lease, Lost("its agent stopped"))
-        self._reports.send(self._runs)
+        self._send()
         for code in self._code_in_use():
             self._checkouts.lend(code)
         self._store.register(replace(self.info, detached=True, queues=tuple(sorted(queues))))

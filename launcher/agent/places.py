@@ -28,6 +28,11 @@ class Places:
     resources: frozenset[str] = field(default_factory=lambda: frozenset(filter(runnable_here, RUNNABLE)))
     engine_full: bool = False
     """Whether an engine took no more when it was last asked, so that something may wait for it."""
+    _known: dict[str, list[str]] | None = None
+
+    def look_again(self) -> None:
+        """The queues may be others now."""
+        self._known = None
 
     def names(self, remote: bool | None = None) -> list[str]:
         """The queues; only those of engines, or only the others, where that is said."""
@@ -76,6 +81,11 @@ class Places:
         return most - sum((resource in REMOTE) is remote for resource in running)
 
     def _by_resource(self) -> dict[str, list[str]]:
+        if self._known is None:
+            self._known = self._looked_up()
+        return self._known
+
+    def _looked_up(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         if self.queues is not None and not self.resources & REMOTE:
             return {"": list(self.queues)}

@@ -3,12 +3,12 @@ trouble with the store loses none."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from launcher.agent.runs import AgentEvent, Listen, Run
 from launcher.item import Lease, Outcome
 from launcher.queues import Store
-from launcher.slots import Room
+from launcher.slots import ANY_ROOM, Room
 
 
 class Reports:
@@ -32,19 +32,16 @@ class Reports:
         """The leases whose end the store does not know yet."""
         return {lease.token for lease, _ in self._ended}
 
-    def send(self, alive: Collection[str]) -> None:
-        """Tell the store; starts only of runs that are `alive` still (their tokens): for others their end says all."""
-        started = [run for run in self._started if run.lease.token in alive]
-        acked = self._store.ack((run.lease, run.handle, str(run.handle["dir"])) for run in started)
-        self._started.clear()
-        for run, ours in zip(started, acked, strict=True):
+    def exchange(self, agent: str, queues: Sequence[str] = (), limit: int = 0, room: Room = ANY_ROOM) -> list[Lease]:
+        """Tell the store, and take items, in one transaction: short runs begin and end by the dozen."""
+        if not (self._started or self._ended or limit):
+            return []
+        begun = [(run.lease, run.handle, str(run.handle["dir"])) for run in self._started]
+        acked, done, leases = self._store.exchange(agent, begun, self._ended, queues, limit, room)
+        for run, ours in zip(self._started, acked, strict=True):
             if ours:
                 self._listen(AgentEvent("started", "", run.lease))
-        self._told(self._store.finish(self._ended))
-
-    def exchange(self, agent: str, queues: Sequence[str], limit: int, room: Room) -> list[Lease]:
-        """Tell the store what ended, and take items, in one transaction: short runs end by the dozen."""
-        done, leases = self._store.exchange(agent, self._ended, queues, limit, room)
+        self._started.clear()
         self._told(done)
         return leases
 

@@ -35,6 +35,11 @@ class Prepared:
     request: Request
     code: str
 
+    @property
+    def resource(self) -> str:
+        """What it will run on."""
+        return str(self.lease.document.get("resource"))
+
 
 Listen = Callable[[AgentEvent], None]
 
@@ -95,14 +100,6 @@ def deadline(lease: Lease) -> float:
         return math.inf
     ran = time.time() - lease.item.started_at if lease.item.started_at else 0.0
     return time.monotonic() + allowed - max(0.0, ran)
-
-
-def late(lease: Lease, taken: float) -> Failed | None:
-    """The end of an item that was `taken` (by the monotonic clock) for so long that its `timeout.start` is over."""
-    allowed = timeout(lease.document, "start")
-    if allowed is None or time.monotonic() <= taken + allowed:
-        return None
-    return Failed("timeout", f"was not started within its timeout of {allowed:g} s")
 
 
 def not_started(error: RunnerError) -> Outcome:

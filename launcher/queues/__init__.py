@@ -81,11 +81,12 @@ class Store(Protocol):
     def finish(self, ended: Iterable[tuple[Lease, Outcome]]) -> list[bool]:
         """Held → what the outcome says; False where the lease is no longer ours, and nothing is written then."""
 
-    def exchange(
-        self, agent: str, ended: Iterable[tuple[Lease, Outcome]], queues: Sequence[str], limit: int,
-        room: Room = ANY_ROOM,
-    ) -> tuple[list[bool], list[Lease]]:  # fmt: skip
-        """`finish`, then `pop` into the places that became free: what an agent does most, for the price of one."""
+    def exchange(  # noqa: PLR0913 - those of three verbs
+        self, agent: str, started: Iterable[tuple[Lease, Mapping[str, Any], str]],
+        ended: Iterable[tuple[Lease, Outcome]], queues: Sequence[str], limit: int, room: Room = ANY_ROOM,
+    ) -> tuple[list[bool], list[bool], list[Lease]]:  # fmt: skip
+        """`ack`, `finish`, then `pop` into the places that became free: what an agent does most, for the price of
+        one."""
 
     def heartbeat(self, agent: str) -> None:
         """Keep all of an agent's leases, in one statement."""

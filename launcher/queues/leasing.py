@@ -37,25 +37,29 @@ class Leasing:
                 popped = self._pop(db, look, wanted, room)
             return self._leases(db, popped())
 
-    def exchange(
-        self, agent: str, ended: Iterable[tuple[Lease, Outcome]], queues: Sequence[str], limit: int,
-        room: Room = ANY_ROOM,
-    ) -> tuple[list[bool], list[Lease]]:  # fmt: skip
+    def exchange(  # noqa: PLR0913 - those of three verbs
+        self, agent: str, started: Iterable[tuple[Lease, Mapping[str, Any], str]],
+        ended: Iterable[tuple[Lease, Outcome]], queues: Sequence[str], limit: int, room: Room = ANY_ROOM,
+    ) -> tuple[list[bool], list[bool], list[Lease]]:  # fmt: skip
         """See `Store.exchange`."""
         wanted = _wanted(agent, queues, limit)
-        endings = [rows.ending(lease, outcome, wanted["now"]) for lease, outcome in ended]
-        if not endings:
-            return [], self.pop(agent, queues, limit, room)
+        now = wanted["now"]
+        begun = [rows.beginning(*each) for each in started]
+        endings = [rows.ending(lease, outcome, now) for lease, outcome in ended]
+        if not (begun or endings):
+            return [], [], self.pop(agent, queues, limit, room)
         with self._session() as db:
             with self._pipeline(db), self._transaction(db):
                 # first of all, as by who declares an agent lost: its row, then its items
                 db.execute(self._sql("revive_agent"), wanted)
-                written = self._write(db, "finish_items", endings, wanted["now"])
-                looked = self._later(db.execute(self._sql("has_waiting"), wanted))
+                acked = self._write(db, "ack_items", begun, now)
+                written = self._write(db, "finish_items", endings, now)
+                looked = self._later(db.execute(self._sql("has_waiting"), wanted)) if limit > 0 else None
                 self._settle()
-                done, look = written(), looked()[0]
-                popped = self._pop(db, look, wanted, room) if limit > 0 and _promises(look) else list
-            return done, self._leases(db, popped())
+                told = acked(), written()
+                look = looked()[0] if looked else None
+                popped = self._pop(db, look, wanted, room) if look and _promises(look) else list
+            return *told, self._leases(db, popped())
 
     def _look(self, db: Any, wanted: Mapping[str, Any]) -> Any:
         """What waits that `wanted` asks for; None if nothing does, nor is due for a change."""
@@ -105,10 +109,7 @@ class Leasing:
         """See `Store.ack`."""
         return self._each(
             "ack_items",
-            [
-                rows.key(lease) | {"handle": canonical.encode(handle), "run_dir": folder}
-                for lease, handle, folder in started
-            ],
+            [rows.beginning(*each) for each in started],
             time.time(),
         )
 

@@ -174,13 +174,14 @@ class PostgresStore(SqlStore):
             time.sleep(random.uniform(0.001, 0.01))  # noqa: S311 - jitter
         return leases
 
-    def exchange(
-        self, agent: str, ended: Iterable[tuple[Lease, Outcome]], queues: Sequence[str], limit: int,
-        room: Room = ANY_ROOM,
-    ) -> tuple[list[bool], list[Lease]]:  # fmt: skip
+    def exchange(  # noqa: PLR0913 - those of three verbs
+        self, agent: str, started: Iterable[tuple[Lease, Mapping[str, Any], str]],
+        ended: Iterable[tuple[Lease, Outcome]], queues: Sequence[str], limit: int, room: Room = ANY_ROOM,
+    ) -> tuple[list[bool], list[bool], list[Lease]]:  # fmt: skip
         """See `Store.exchange`; an empty hand is looked at again, as in `pop`."""
-        done, leases = super().exchange(agent, ended, queues, limit, room)
-        return done, leases or (self.pop(agent, queues, limit, room) if done else [])
+        acked, done, leases = super().exchange(agent, started, ended, queues, limit, room)
+        again = limit > 0 and not leases and (acked or done)
+        return acked, done, self.pop(agent, queues, limit, room) if again else leases
 
     def _waits(self, queues: Sequence[str]) -> bool:
         from launcher import canonical

@@ -69,6 +69,11 @@ def rounds(values: Sequence[Mapping[str, Any]]) -> list[dict[str, int]]:
     return found
 
 
+def beginning(lease: Lease, handle: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """The values of ack_items for a run that was started for `lease`."""
+    return key(lease) | {"handle": canonical.encode(handle), "run_dir": folder}
+
+
 def ending(lease: Lease, outcome: Outcome, now: float) -> dict[str, Any]:
     """The values of finish_items for how the run of `lease` ended: the one place where outcomes become states.
 

@@ -76,6 +76,10 @@ class Stray:
     token: str
 
 
+Told = Callable[[str, Handle | RunnerError], None]
+"""Who hears what became of the start of the run with this token."""
+
+
 class Runner(Protocol):
     """Executes runs on one resource. Tokens are the leases' and name a run within an agent. A handle is enough to poll
     and cancel: also for what another agent submitted, that died. Those of REMOTE resources go on without any agent."""
@@ -90,8 +94,9 @@ class Runner(Protocol):
     def room(self) -> int:
         """How many runs it would take now."""
 
-    def submit(self, requests: Sequence[Request]) -> list[Handle | RunnerError]:
-        """Start runs, the only call that does; for each its handle, or why it could not be started."""
+    def submit(self, requests: Sequence[Request], tell: Told) -> None:
+        """Start runs, the only call that does. `tell` hears of each, once, by its token: its handle, or why it could
+        not be started; in this call (as from engines), or later, in another thread, when a start takes its time."""
 
     def poll(self, handles: Mapping[str, Handle]) -> dict[str, Outcome | None]:
         """How the runs with these tokens ended; None for those that go on. One call for all."""

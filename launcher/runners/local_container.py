@@ -14,13 +14,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from launcher.errors import RunnerError
 from launcher.item import Failed, Lease, Lost, Outcome
 from launcher.paths import PRIVATE, RunPaths, write_atomically
-from launcher.runners import PROGRAMS, Handle, Request, Stray, engine
+from launcher.runners import PROGRAMS, Handle, Request, Stray, Told, engine
 from launcher.runners.container_request import SHELL, ContainerRequest, Engine, Image
 from launcher.runners.verdict import GRACE_SECONDS, judge, last_line, stopped, written
 
@@ -39,6 +40,7 @@ NOT_THERE = re.compile(
     r"|^/launcher/start: .*?([^:\s]+): not found"  # the shell of the image
 )
 NO_PROGRAM = 127
+Answer = TypeVar("Answer")
 SIGNAL_CODES = range(129, 129 + 64)
 
 
@@ -53,6 +55,7 @@ class LocalContainer:
         self._wake = wake
         self._chosen = program
         self._allowed = frozenset(allowed)
+        self._starting = ThreadPoolExecutor(AT_ONCE, "starts of containers")
         self._pool = ThreadPoolExecutor(AT_ONCE, "containers")
         self._stopping: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -71,13 +74,13 @@ class LocalContainer:
         """See `Runner.room`: the agent counts."""
         return sys.maxsize
 
-    def submit(self, requests: Sequence[Request]) -> list[Handle | RunnerError]:
-        """See `Runner.submit`. An image that is not here is pulled first; meanwhile nothing else of the agent's
-        starts."""
-        asked = [_as_asked(request) for request in requests]
-        names = list(dict.fromkeys(request.image for request in asked))
-        images = dict(zip(names, self._pool.map(self._found_image, names), strict=True))
-        return list(self._pool.map(lambda request: self._start(request, images[request.image]), asked))
+    def submit(self, requests: Sequence[Request], tell: Told) -> None:
+        """See `Runner.submit`. An image that is not here is pulled first, once for all that want it."""
+        wanted: dict[str, list[ContainerRequest]] = {}
+        for request in map(_as_asked, requests):
+            wanted.setdefault(request.image, []).append(request)
+        for name, asked in wanted.items():
+            self._starting.submit(self._start_all, name, asked, tell)
 
     def poll(self, handles: Mapping[str, Handle]) -> dict[str, Outcome | None]:
         """See `Runner.poll`."""
@@ -130,6 +133,7 @@ class LocalContainer:
         """See `Runner.close`: what was begun is done before: what ended is removed, what is being stopped ends."""
         for stopping in self._stopping.values():
             stopping.wait()
+        self._starting.shutdown()
         self._pool.shutdown()
 
     # -- how runs start -------------------------------------------------------------------------------------------
@@ -158,9 +162,18 @@ class LocalContainer:
                 )
         return image
 
-    def _start(self, request: ContainerRequest, image: Image | RunnerError) -> Handle | RunnerError:
+    def _start_all(self, name: str, requests: Sequence[ContainerRequest], tell: Told) -> None:
+        image = _answered(partial(self._found_image, name))
+        for request in requests:
+            self._starting.submit(self._start_one, request, image, tell)
+
+    def _start_one(self, request: ContainerRequest, image: Image | RunnerError, tell: Told) -> None:
         if isinstance(image, RunnerError):
-            return image
+            tell(request.token, image)
+        else:
+            tell(request.token, _answered(partial(self._start, request, image)))
+
+    def _start(self, request: ContainerRequest, image: Image) -> Handle | RunnerError:
         if not (request.entry_point or request.arguments or image.entry_point or image.command):
             return RunnerError(f"the image {request.image!r} has no command of its own; give an entry_point", "prepare")
         paths = RunPaths(Path(request.log).parent)
@@ -223,6 +236,16 @@ class LocalContainer:
         return outcome
 
 
+def _answered(start: Callable[[], Answer]) -> Answer | RunnerError:
+    """What a start comes to; whatever goes wrong, for the agent waits until it hears something."""
+    try:
+        return start()
+    except RunnerError as error:
+        return error
+    except Exception as error:  # nobody hears what this thread raises
+        return RunnerError(f"the run's container cannot be started: {error!r}")
+
+
 def _as_asked(request: Request) -> ContainerRequest:
     return cast(ContainerRequest, request)
 
@@ -245,13 +268,13 @@ def _out_of_memory(limit: int) -> str:
 
 def _keep_log(handle: Handle, paths: RunPaths) -> None:
     """The whole log, at once: whatever became of those that followed it, nothing is missing or there twice."""
-    partial = paths.log.with_name(f"{paths.log.name}.partial")
-    with partial.open("wb") as output:
+    whole = paths.log.with_name(f"{paths.log.name}.partial")
+    with whole.open("wb") as output:
         done = engine.begin(handle["program"], "logs", handle["id"], output=output).wait()
     if done == 0:
-        partial.replace(paths.log)
+        whole.replace(paths.log)
     else:
-        partial.unlink()
+        whole.unlink()
 
 
 def _write_private(folder: Path, request: ContainerRequest) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from launcher.errors import RunnerError
 from launcher.item import Lease, Lost, Outcome
 from launcher.paths import RunPaths
-from launcher.runners import Handle, Request, Stray, keeper
+from launcher.runners import Handle, Request, Stray, Told, keeper
 from launcher.runners.environment import command, own_environment, run_environment
 from launcher.runners.keeper import process_lives
 from launcher.runners.verdict import GRACE_SECONDS, judge, stopped, why_not, written
@@ -38,8 +38,8 @@ class LocalProcess:
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._keeper: subprocess.Popen[bytes] | None = None
-        self._told = threading.Condition()
-        self._replies: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._awaited: dict[str, tuple[Request, Told]] = {}
         self._exits: dict[str, Any] = {}
         self._kept: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping: dict[str, float] = {}
@@ -65,14 +65,15 @@ class LocalProcess:
         """See `Runner.room`: the agent counts."""
         return sys.maxsize
 
-    def submit(self, requests: Sequence[Request]) -> list[Handle | RunnerError]:
-        """See `Runner.submit`: all are sent before the first answer is awaited."""
-        running = self._running_keeper()
+    def submit(self, requests: Sequence[Request], tell: Told) -> None:
+        """See `Runner.submit`: the keeper answers one after the other."""
+        with self._lock:
+            running = self._running_keeper()
+            self._awaited |= {request.token: (request, tell) for request in requests}
         assert running.stdin is not None
-        with suppress(BrokenPipeError):
+        with suppress(BrokenPipeError):  # then what is awaited hears of it
             running.stdin.write(b"".join(_line(request) for request in requests))
             running.stdin.flush()
-        return [self._started(running, request) for request in requests]
 
     def poll(self, handles: Mapping[str, Handle]) -> dict[str, Outcome | None]:
         """See `Runner.poll`."""
@@ -121,7 +122,7 @@ class LocalProcess:
     # -- the keeper -----------------------------------------------------------------------------------------------
 
     def _running_keeper(self) -> subprocess.Popen[bytes]:
-        if self._keeper is None or self._keeper.poll() is not None:
+        if self._keeper is None:
             self._keeper = subprocess.Popen(
                 [sys.executable, "-I", "-S", keeper.__file__, str(os.getpid())], stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True, cwd="/",
@@ -130,32 +131,36 @@ class LocalProcess:
         return self._keeper
 
     def _listen(self, running: subprocess.Popen[bytes]) -> None:
+        """Hear a keeper until it ends, and answer for what it leaves then."""
         assert running.stdout is not None
         with running.stdout:
             for line in running.stdout:
                 reply = json.loads(line)
-                with self._told:
-                    known = self._exits if "exit_code" in reply else self._replies
-                    known[reply["token"]] = reply.get("exit_code", reply)
-                    self._told.notify_all()
-                self._wake()
+                if "exit_code" in reply:
+                    self._exits[reply["token"]] = reply["exit_code"]
+                    self._wake()
+                else:
+                    self._started(running, reply)
         running.wait()
-        with self._told:
-            self._told.notify_all()
+        with self._lock:
+            self._keeper = None
+            left, self._awaited = self._awaited, {}
+        for token, (_, tell) in left.items():
+            tell(token, RunnerError("the process that starts runs was killed; the run may be added again"))
         self._wake()
 
-    def _started(self, running: subprocess.Popen[bytes], request: Request) -> Handle | RunnerError:
-        with self._told:
-            self._told.wait_for(lambda: request.token in self._replies or running.poll() is not None)
-            reply = self._replies.pop(request.token, None)
-        if reply is None:
-            return RunnerError("the process that starts runs was killed; the run may be added again")
-        if "pid" not in reply:
-            there = Path(request.cwd).is_dir()
-            path = request.env.get("PATH", "")
-            return RunnerError(why_not(request.argv[0], request.cwd, there, path, reply["errno"], reply["error"]))
-        self._kept[request.token] = running
-        return {"pid": reply["pid"], "started": reply["started"], "dir": str(Path(request.log).parent)}
+    def _started(self, running: subprocess.Popen[bytes], reply: Mapping[str, Any]) -> None:
+        with self._lock:
+            request, tell = self._awaited.pop(reply["token"])
+        if "pid" in reply:
+            self._kept[request.token] = running
+            folder = str(Path(request.log).parent)
+            tell(request.token, {"pid": reply["pid"], "started": reply["started"], "dir": folder})
+            return
+        there = Path(request.cwd).is_dir()
+        path = request.env.get("PATH", "")
+        why = why_not(request.argv[0], request.cwd, there, path, reply["errno"], reply["error"])
+        tell(request.token, RunnerError(why))
 
     # -- how runs end ---------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from launcher.errors import NoRoomError, RunnerError
 from launcher.item import Lease, Outcome
 from launcher.paths import RunPaths
 from launcher.resources import Resources
-from launcher.runners import Handle, Request, Stray, node
+from launcher.runners import Handle, Request, Stray, Told, node
 from launcher.runners.engines import (
     Judge,
     NodeRequest,
@@ -100,30 +100,35 @@ class Ray:
         """See `Runner.room`."""
         return 0 if time.monotonic() < self._refused else max(0, ADMITTED - self._held)
 
-    def submit(self, requests: Sequence[Request]) -> list[Handle | RunnerError]:
+    def submit(self, requests: Sequence[Request], tell: Told) -> None:
         """See `Runner.submit`: one call of the driver for all."""
         asked = cast(Sequence[RayRequest], requests)
         if find_spec("ray") is None:
-            return [RunnerError("ray is not installed here; pip install 'launcher[ray]'", "prepare") for _ in asked]
-        found: dict[str, Handle | RunnerError] = {}
+            for each in asked:
+                tell(each.token, RunnerError("ray is not installed here; pip install 'launcher[ray]'", "prepare"))
+            return
         for address, root in {(request.address, RunPaths(request.folder).root) for request in asked}:
             some = [each for each in asked if (each.address, RunPaths(each.folder).root) == (address, root)]
-            for each in some:
-                write_request(each)
-            runs = [{"token": each.token, "folder": str(each.folder), "options": dict(each.options)} for each in some]
-            try:
-                self._call(address, root, "submit", runs, "", node.__file__, dict(some[0].environ))
-            except RunnerError as error:
-                self._refused, self._waking.wanted = time.monotonic() + self._poll_seconds, True
-                for each in some:  # should Ray have it after all, it finds nothing to do
-                    withdraw(each.folder)
-                found |= dict.fromkeys((each.token for each in some), NoRoomError(str(error)))
-                continue
-            self._held += len(some)
             known = {"address": address, "root": str(root)}
-            found |= {each.token: {**known, "dir": str(each.folder)} for each in some}
+            refused = self._submit(address, root, some)
+            for each in some:
+                tell(each.token, refused or {**known, "dir": str(each.folder)})
         self._waking.wanted = True
-        return [found[request.token] for request in asked]
+
+    def _submit(self, address: str, root: Path, asked: Sequence[RayRequest]) -> RunnerError | None:
+        """Why these cannot be started, which go to one driver."""
+        for each in asked:
+            write_request(each)
+        runs = [{"token": each.token, "folder": str(each.folder), "options": dict(each.options)} for each in asked]
+        try:
+            self._call(address, root, "submit", runs, "", node.__file__, dict(asked[0].environ))
+        except RunnerError as error:
+            self._refused = time.monotonic() + self._poll_seconds
+            for each in asked:  # should Ray have it after all, it finds nothing to do
+                withdraw(each.folder)
+            return NoRoomError(str(error))
+        self._held += len(asked)
+        return None
 
     def poll(self, handles: Mapping[str, Handle]) -> dict[str, Outcome | None]:
         """See `Runner.poll`: one call of the driver; between two, nothing is known of any."""

@@ -15,7 +15,7 @@ from typing import cast
 from launcher.errors import NoRoomError, RunnerError
 from launcher.item import Lease, Outcome
 from launcher.paths import RunPaths, write_atomically
-from launcher.runners import Handle, Request, Stray, slurm_cluster
+from launcher.runners import Handle, Request, Stray, Told, slurm_cluster
 from launcher.runners.engines import Judge, Said, Waking, Word, ask_to_stop, withdraw, write_request
 from launcher.runners.node import OUTCOME, STOP
 from launcher.runners.slurm_cluster import REFUSED, UNREACHED, Limits, Listed, Task
@@ -83,14 +83,13 @@ class Slurm:
             return 0
         return min(AT_ONCE, max(0, self._limits.jobs - self._used))
 
-    def submit(self, requests: Sequence[Request]) -> list[Handle | RunnerError]:
+    def submit(self, requests: Sequence[Request], tell: Told) -> None:
         """See `Runner.submit`: an array for each kind of run, or several where one may not be that large."""
         asked = cast(Sequence[SlurmRequest], requests)
-        found: dict[str, Handle | RunnerError] = {}
-        for some in batches(asked, self._known_limits().tasks):
-            found |= self._submit(some)
         self._waking.wanted = True
-        return [found[request.token] for request in asked]
+        for some in batches(asked, self._known_limits().tasks):
+            for token, found in self._submit(some).items():
+                tell(token, found)
 
     def poll(self, handles: Mapping[str, Handle]) -> dict[str, Outcome | None]:
         """See `Runner.poll`: Slurm is asked every few seconds; between, nothing is known of any."""

@@ -16,7 +16,7 @@ from launcher.runners import Handle, Runner, node, slurm_cluster
 from launcher.runners.engines import write_request
 from tests.bench.measure import CHECKOUT, Measured, folder
 from tests.ray_cluster import RayCluster
-from tests.runners.contract import Place
+from tests.runners.contract import Place, submitted
 from tests.slurm import SlurmCluster
 
 RUNS = 2000
@@ -107,7 +107,7 @@ def _launcher(store: str, *arguments: str) -> None:
 
 def _submitted(place: Place, runner: Runner, count: int) -> dict[str, Handle]:
     requests = [place.request(runner, "true") for _ in range(count)]
-    return dict(zip((request.token for request in requests), runner.submit(requests), strict=True))  # type: ignore[arg-type]
+    return dict(zip((request.token for request in requests), submitted(runner, requests), strict=True))  # type: ignore[arg-type]
 
 
 def _until_all_ended(runner: Runner, handles: dict[str, Handle]) -> None:
@@ -124,7 +124,7 @@ def _noops(root: Path, count: int, **arguments: Any) -> float:
     with place.runner() as runner:
         requests = [place.request(runner, "true") for _ in range(count)]
         began = time.perf_counter()
-        handles = dict(zip((request.token for request in requests), runner.submit(requests), strict=True))
+        handles = dict(zip((request.token for request in requests), submitted(runner, requests), strict=True))
         _until_all_ended(runner, handles)  # type: ignore[arg-type]
         return time.perf_counter() - began
 

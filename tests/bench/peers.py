@@ -72,9 +72,9 @@ def ours(url: str, barrier: Barrier) -> None:
     now = time.time()
     store.register(AgentInfo(agent, "host", os.getpid(), now, ("default",), AT_ONCE, now, now))
     barrier.wait()
-    done, leases = store.exchange(agent, (), ["default"], AT_ONCE)
+    _, done, leases = store.exchange(agent, (), (), ["default"], AT_ONCE)
     while leases:
-        done, leases = store.exchange(agent, [(lease, Finished()) for lease in leases], ["default"], AT_ONCE)
+        _, done, leases = store.exchange(agent, (), [(lease, Finished()) for lease in leases], ["default"], AT_ONCE)
         assert all(done)
     barrier.wait()
     store.close()

@@ -34,27 +34,32 @@ def tell(event: AgentEvent) -> None:
     sys.stdout.write(f"{_now():.3f} {event.kind} {event.text} {about}\n")
 
 
+EXCHANGED = ("ack", "finish", "pop")
+
+
 def dies(store: Store, when: str, verb: str, number: str) -> None:
     """Let this process be killed in the middle of its work, at the exact place where somebody might pull the plug. An
-    exchange finishes and pops; one of nothing is a pop."""
+    exchange acks, finishes and pops: it counts as `verb` if it does that, or is asked to."""
     numbers = count(1)
+    part = EXCHANGED.index(verb)
 
     def dying(name: str) -> Callable[..., Any]:
         call = getattr(store, name)
 
         def wrapped(*arguments: Any) -> Any:
             arguments = tuple(list(given) if hasattr(given, "__next__") else given for given in arguments)
-            if name != "pop" and not arguments[name == "exchange"]:
+            given = arguments[part + 1] if name == "exchange" else arguments[0]
+            if verb != "pop" and not given:
                 return call(*arguments)
             result = None if when == "before" else call(*arguments)
-            did = result and (result[1] if (name, verb) == ("exchange", "pop") else True)
+            did = result and (result[part] if name == "exchange" else True)
             if (when == "before" or did) and next(numbers) == int(number):
                 os.kill(os.getpid(), signal.SIGKILL)
             return call(*arguments) if when == "before" else result
 
         return wrapped
 
-    for name in (verb,) if verb == "ack" else (verb, "exchange"):
+    for name in (verb, "exchange"):
         setattr(store, name, dying(name))
 
 

@@ -261,13 +261,15 @@ class Model:
         return done
 
     def exchange(
-        self, now: float, agent: str, ended: Sequence[tuple[str, str, Outcome]], queues: Sequence[str], limit: int
-    ) -> tuple[list[bool], list[str]]:
-        """Two verbs in one; who tells of an end is watched again, even if it takes nothing."""
+        self, now: float, agent: str, started: Sequence[tuple[str, str, Mapping[str, Any], str]],
+        ended: Sequence[tuple[str, str, Outcome]], queues: Sequence[str], limit: int,
+    ) -> tuple[list[bool], list[bool], list[str]]:  # fmt: skip
+        """Three verbs in one; who tells of something is watched again, even if it takes nothing."""
+        acked = [self.ack(now, *each) for each in started]
         done = self.finish(now, ended)
-        if ended and agent in self.agents:
+        if (started or ended) and agent in self.agents:
             self.agents[agent] = replace(self.agents[agent], state="alive")
-        return done, self.pop(now, agent, queues, limit)
+        return acked, done, self.pop(now, agent, queues, limit)
 
     def _end(self, now: float, entry: Entry, outcome: Outcome) -> None:
         item, policy = entry.item, entry.work.policy

@@ -876,7 +876,7 @@ class StoreContract:
         first = pop(store, "a")
         assert len(first) == 2
         outcomes: list[Outcome] = [Finished({"n": 1}), Failed("run", "no")]
-        done, leases = store.exchange("a", list(zip(first, outcomes, strict=True)), ["default"], 10)
+        _, done, leases = store.exchange("a", [], list(zip(first, outcomes, strict=True)), ["default"], 10)
         assert (done, len(leases)) == ([True, True], 2)
         assert states(store) == [FINISHED, FAILED, LEASED, LEASED, PENDING]
         assert store.item(first[0].item.id).result == {"n": 1}
@@ -885,25 +885,36 @@ class StoreContract:
     def test_an_exchange_that_takes_nothing_tells_the_ends(self, store: Store) -> None:
         lease, other = push_and_pop(store), push_and_pop(store)
         push_one(store)
-        assert store.exchange("a", [(lease, Finished())], ["default"], 0) == ([True], [])
-        assert store.exchange("a", [(other, Finished())], ["elsewhere"], 5) == ([True], [])
+        assert store.exchange("a", [], [(lease, Finished())], ["default"], 0) == ([], [True], [])
+        assert store.exchange("a", [], [(other, Finished())], ["elsewhere"], 5) == ([], [True], [])
         assert states(store) == [FINISHED, FINISHED, PENDING]
+
+    def test_an_exchange_tells_starts_and_ends_in_one(self, store: Store) -> None:
+        ending, starting, stale = (push_and_pop(store) for _ in range(3))
+        store.finish([(stale, Lost("gone"))])
+        begun = [(lease, {"pid": 7}, "/runs/7") for lease in (starting, stale)]
+        acked, done, _ = store.exchange("a", begun, [(ending, Finished())], ["elsewhere"], 0)
+        assert (acked, done) == ([True, False], [True])
+        assert states(store)[:2] == [FINISHED, RUNNING]
+        item = store.item(starting.item.id)
+        assert (item.handle, item.run_dir) == ({"pid": 7}, "/runs/7")
+        assert_books_balance(store)
 
     def test_an_exchange_of_nothing_is_a_pop(self, store: Store) -> None:
         push_one(store)
-        done, [lease] = store.exchange("a", [], ["default"], 5)
+        _, done, [lease] = store.exchange("a", [], [], ["default"], 5)
         assert (done, lease.item.state) == ([], LEASED)
 
     def test_an_exchange_refuses_what_is_stale_and_takes_all_the_same(self, store: Store) -> None:
         stale = push_and_pop(store)
         store.release("a", "gone")
-        done, [lease] = store.exchange("a", [(stale, Finished())], ["default"], 5)
+        _, done, [lease] = store.exchange("a", [], [(stale, Finished())], ["default"], 5)
         assert (done, lease.item.id, lease.item.attempt) == ([False], stale.item.id, 2)
 
     def test_what_an_exchange_puts_back_it_may_take_at_once(self, store: Store) -> None:
         store.register(agent("a"))
         lease = push_and_pop(store)
-        done, [again] = store.exchange("a", [(lease, Lost("gone"))], ["default"], 5)
+        _, done, [again] = store.exchange("a", [], [(lease, Lost("gone"))], ["default"], 5)
         assert (done, again.item.id, again.item.attempt, again.token != lease.token) == ([True], lease.item.id, 2, True)
         assert [attempt.attempt for attempt in store.attempts(lease.item.id)][:1] == [1]
 
@@ -912,11 +923,11 @@ class StoreContract:
 
         def work(number: int) -> list[str]:
             mine, ran = open_again(), []
-            done, leases = mine.exchange(f"agent-{number}", [], ["default"], 7)
+            _, done, leases = mine.exchange(f"agent-{number}", [], [], ["default"], 7)
             while leases:
                 ran += ids(lease.item for lease in leases)
                 ended = [(lease, Finished()) for lease in leases]
-                done, leases = mine.exchange(f"agent-{number}", ended, ["default"], 7)
+                _, done, leases = mine.exchange(f"agent-{number}", [], ended, ["default"], 7)
                 assert all(done)
             return ran
 

@@ -158,7 +158,8 @@ class Story(RuleBasedStateMachine):
         among = [lease for lease in self.given if self._is_held(lease)] if kind == "current" else []
         among = among or self.given
         lease = among[-1 - place % len(among)]
-        return replace(lease, item=self.given[place // 2 % len(self.given)].item) if kind == "mixed" else lease
+        other = self.given[place // 2 % len(self.given)].item
+        return replace(lease, item=other) if kind == "mixed" and other.id != lease.item.id else lease
 
     def _is_held(self, lease: Lease) -> bool:
         entry = self.model.entry(lease.item.id)
@@ -254,16 +255,19 @@ class Story(RuleBasedStateMachine):
 
     @move(
         often=3, agent=AGENTS, queues=st.lists(QUEUES, max_size=3), limit=st.sampled_from([0, 1, 3, 10]),
-        chosen=st.lists(st.tuples(LEASES, OUTCOMES), max_size=3),
+        begun=st.lists(LEASES, max_size=2), chosen=st.lists(st.tuples(LEASES, OUTCOMES), max_size=3),
     )  # fmt: skip
     def exchange(
-        self, agent: str, queues: list[str], limit: int, chosen: list[tuple[tuple[str, int], Outcome]]
-    ) -> None:
+        self, agent: str, queues: list[str], limit: int, begun: list[tuple[str, int]],
+        chosen: list[tuple[tuple[str, int], Outcome]],
+    ) -> None:  # fmt: skip
+        started = [(self.lease(*one), {"pid": one[1]}, f"/runs/{one[1]}") for one in begun if self.given]
         ended = [(self.lease(*one), outcome) for one, outcome in chosen if self.given]
-        keys = [(lease.item.id, lease.token, outcome) for lease, outcome in ended]
-        done, leases = self.store.exchange(agent, ended, queues, limit)
+        starts = [(lease.item.id, lease.token, *place) for lease, *place in started]
+        ends = [(lease.item.id, lease.token, outcome) for lease, outcome in ended]
+        acked, done, leases = self.store.exchange(agent, started, ended, queues, limit)
         taken = [lease.item.id for lease in leases]
-        assert (done, taken) == self.model.exchange(self.now, agent, keys, queues, limit)
+        assert (acked, done, taken) == self.model.exchange(self.now, agent, starts, ends, queues, limit)
         self._given(leases)
 
     @move(agent=AGENTS, verb=st.sampled_from(["register", "heartbeat", "release", "leave"]))

@@ -7,7 +7,7 @@ import json
 import re
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,12 +65,25 @@ class Place:
 
     def start(self, runner: Runner, *command: str, **fields: Any) -> tuple[str, Handle]:
         request = self.request(runner, *command, **fields)
-        [handle] = runner.submit([request])
+        [handle] = submitted(runner, [request])
         assert not isinstance(handle, RunnerError), handle
         return request.token, json.loads(json.dumps(handle))  # what a store keeps of it
 
     def log(self, number: int = 1) -> str:
         return self.paths(number).log.read_text()
+
+
+def submitted(runner: Runner, requests: Sequence[Request]) -> list[Handle | RunnerError]:
+    """What became of the start of each, when all have said it."""
+    told: dict[str, Handle | RunnerError] = {}
+
+    def tell(token: str, answer: Handle | RunnerError) -> None:
+        assert token not in told, "each is told of once"
+        told[token] = answer
+
+    runner.submit(requests, tell)
+    until(lambda: len(told) == len(requests), "all starts")
+    return [told[request.token] for request in requests]
 
 
 def outcome(runner: Runner, token: str, handle: Handle) -> Outcome:
@@ -156,7 +169,7 @@ class RunnerContract:
                 runner, "sh", "-c", script, environ=ENVIRON | SECRETS, secrets=["HF_TOKEN"],
                 resource_args={"env": {"TOKEN": "${HF_TOKEN}"}},
             )  # fmt: skip
-            [handle] = runner.submit([request])
+            [handle] = submitted(runner, [request])
             assert not isinstance(handle, RunnerError)
             until(lambda: place.paths(1).log.is_file() and "k3y" in place.log(), "the log")
             assert place.log() == f"{SECRETS['HF_TOKEN']} {SECRETS['WANDB_API_KEY']}\n"
@@ -179,7 +192,7 @@ class RunnerContract:
     def test_many_start_at_once_and_are_polled_at_once(self, place: Place) -> None:
         with place.runner() as runner:
             requests = [place.request(runner, "sh", "-c", f"echo {number}; exit {number}") for number in range(5)]
-            handles = dict(zip((request.token for request in requests), runner.submit(requests), strict=True))
+            handles = dict(zip((request.token for request in requests), submitted(runner, requests), strict=True))
             ended: dict[str, Outcome] = {}
 
             def all_ended() -> bool:
@@ -272,7 +285,7 @@ class RunnerContract:
         with place.runner() as runner:
             good = place.request(runner, "true")
             bad = place.request(runner, "no-such-program", "--x")
-            handle, other = runner.submit([good, bad])
+            handle, other = submitted(runner, [good, bad])
             told = str(other if isinstance(other, RunnerError) else outcome(runner, bad.token, other))
             assert "the program 'no-such-program' is not" in told
             assert "correct the entry point" in told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from launcher.item import Failed, Finished
 from launcher.runners.container_request import Engine
 from launcher.runners.local_container import LocalContainer
 from tests.conftest import until
-from tests.runners.contract import ENVIRON, SECRETS, Place, RunnerContract, outcome
+from tests.runners.contract import ENVIRON, SECRETS, Place, RunnerContract, outcome, submitted
 from tests.services import Docker, Registry
 
 BOX = {"docker": {"docker_image": "box:1"}}
@@ -48,11 +49,39 @@ def refusal(place: Place, *command: str, **fields: Any) -> RunnerError:
     """Why a run cannot be prepared or started."""
     with place.runner() as runner:
         try:
-            [refused] = runner.submit([place.request(runner, *command, **fields)])
+            [refused] = submitted(runner, [place.request(runner, *command, **fields)])
         except RunnerError as error:
             return error
     assert isinstance(refused, RunnerError)
     return refused
+
+
+PULLS = """#!/bin/sh
+# the real program, whose pulls take until somebody says so, and fail then
+[ "$1" = pull ] || exec {docker} "$@"
+until [ -e {said} ]; do sleep 0.05; done
+echo no such image >&2
+exit 1
+"""
+
+
+def test_other_runs_go_on_while_an_image_is_pulled(
+    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "bin").mkdir()
+    program, said = tmp_path / "bin" / "docker", tmp_path / "said"
+    program.write_text(PULLS.format(docker=shutil.which("docker"), said=said))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    told: dict[str, Any] = {}
+    with place.runner() as runner:
+        awaited = place.request(runner, "true", **image("elsewhere:1"))
+        runner.submit([awaited], told.__setitem__)
+        assert outcome(runner, *place.start(runner, "true")) == Finished(None)
+        assert told == {}
+        said.touch()
+        until(lambda: told, "the answer")
+    assert "cannot be pulled (no such image)" in str(told[awaited.token])
 
 
 def test_what_the_kernel_kills_for_its_memory_is_told_so(place: Place) -> None:
@@ -116,7 +145,7 @@ def test_an_image_without_a_command(place: Place) -> None:
 def test_a_program_that_the_image_has_not(environ: dict[str, str], init: bool, place: Place) -> None:
     with place.runner() as runner:
         request = place.request(runner, "no-such", "--x", environ=environ, resource_args={"init": init})
-        [handle] = runner.submit([request])
+        [handle] = submitted(runner, [request])
         told = handle if isinstance(handle, RunnerError) else outcome(runner, request.token, handle)
     assert "the program 'no-such' is not in the image 'box:1'; correct the entry point" in str(told)
 
@@ -167,7 +196,7 @@ def test_options_that_give_away_the_machine_need_the_agents_leave(place: Place, 
     allowing = LocalContainer(lambda: None, allowed=["privileged", "cap-drop"])
     assert "--privileged" in place.request(allowing, "true", resource_args={"privileged": True}).argv
     request = place.request(allowing, "sleep", "1000", resource_args={"cap-drop": ["NET_RAW", "CHOWN"]})
-    [handle] = allowing.submit([request])
+    [handle] = submitted(allowing, [request])
     assert not isinstance(handle, RunnerError)
     dropped = inspected(docker, handle["id"])["HostConfig"]["CapDrop"]
     allowing.cancel(request.token, handle)
@@ -239,7 +268,7 @@ def test_what_an_agent_that_is_not_root_starts_is_not_either(place: Place) -> No
     place.paths(1).create({})
     request = Engine("docker", "1234:1234").request(lease, place.paths(1), None, ENVIRON | SECRETS)
     with place.runner() as runner:
-        [handle] = runner.submit([request])
+        [handle] = submitted(runner, [request])
         assert not isinstance(handle, RunnerError)
         assert outcome(runner, lease.token, handle) == Finished(None)
     assert place.log() == f"1234\n{SECRETS['WANDB_API_KEY']}\n"
@@ -254,7 +283,7 @@ def test_code_is_mounted_read_only(place: Place, tmp_path: Path) -> None:
     lease.document["overrides"]["working_dir"] = "below"
     place.paths(1).create({})
     with place.runner() as runner:
-        [handle] = runner.submit([runner.request(lease, place.paths(1), str(code), ENVIRON)])
+        [handle] = submitted(runner, [runner.request(lease, place.paths(1), str(code), ENVIRON)])
         assert not isinstance(handle, RunnerError)
         assert outcome(runner, lease.token, handle) == Finished(None)
     assert place.log() == "/launcher/code/below\nrefused\n"

@@ -15,7 +15,7 @@ from launcher.runners import Handle, Runner, engines
 from launcher.runners.ray_link import NAMESPACE, driver_name
 from tests.conftest import until
 from tests.ray_cluster import RayCluster
-from tests.runners.contract import Place, RunnerContract, outcome, processes
+from tests.runners.contract import Place, RunnerContract, outcome, processes, submitted
 
 SOON = {"poll_seconds": 0.1}
 WAIT = 'echo begun; until [ -e "$LAUNCHER_RUN_DIR/go" ]; do sleep 0.05; done; echo over'
@@ -119,7 +119,7 @@ def test_the_whole_cluster_is_restarted_and_its_runs_are_lost(
         token, handle = begun(place, runner)
         cluster.kill_head()
         assert runner.poll({token: handle}) == {token: None}
-        refused = runner.submit([place.request(runner, "true")])
+        refused = submitted(runner, [place.request(runner, "true")])
         assert isinstance(refused[0], NoRoomError)
         until(lambda: not processes(token), "the end of its processes")
         cluster.start_head()

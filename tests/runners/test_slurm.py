@@ -17,7 +17,7 @@ from launcher.runners import Handle, Runner, engines, slurm_cluster
 from launcher.runners.node import REQUEST
 from launcher.runners.slurm import Slurm
 from tests.conftest import needs, until
-from tests.runners.contract import Place, RunnerContract, outcome, processes
+from tests.runners.contract import Place, RunnerContract, outcome, processes, submitted
 from tests.slurm import SlurmCluster, slurm_missing
 
 SOON = {"poll_seconds": 0.1}
@@ -80,7 +80,7 @@ def test_the_controller_is_restarted_in_the_middle(place: Place, runner: Runner,
     assert runner.poll({token: handle}) == {token: None}
     until(lambda: runner.room() == 0, "no room")
     late = place.request(runner, "sh", "-c", "echo twice")
-    [refused] = runner.submit([late])
+    [refused] = submitted(runner, [late])
     assert isinstance(refused, NoRoomError)
     go(place)
     slurm.start("slurmctld")
@@ -159,7 +159,7 @@ def test_runs_of_different_kinds_share_as_few_arrays_as_there_are_kinds(place: P
         place.request(runner, "true", resources={"cpus": 1 + number % 2}, resource_args={"hold": True})
         for number in range(6)
     ]
-    handles = runner.submit(requests)
+    handles = submitted(runner, requests)
     assert len({handle["job"] for handle in handles if not isinstance(handle, RunnerError)}) == 2
     assert len({job_of(handle) for handle in handles if not isinstance(handle, RunnerError)}) == 6
 
@@ -178,7 +178,7 @@ def test_many_runs_cost_few_calls(
     monkeypatch.setattr(slurm_cluster, "ask", counted)
     assert runner.room() >= 1100
     calls.clear()
-    handles = dict(zip((request.token for request in requests), runner.submit(requests), strict=True))
+    handles = dict(zip((request.token for request in requests), submitted(runner, requests), strict=True))
     assert calls.count("sbatch") == 2, "MaxArraySize is 1001"
     calls.clear()
     assert set(runner.poll(handles).values()) == {None}
@@ -207,7 +207,7 @@ def test_packed_runs_share_an_allocation_each_with_cpus_of_its_own(place: Place,
     script = "grep Cpus_allowed_list /proc/self/status; echo $SLURM_JOB_ID $CUDA_VISIBLE_DEVICES"
     packed = {"pack": 4, "at_once": 2, "env": {"CUDA_VISIBLE_DEVICES": "ignored"}}
     requests = [place.request(runner, "sh", "-c", script, resource_args=packed) for _ in range(4)]
-    handles = dict(zip((request.token for request in requests), runner.submit(requests), strict=True))
+    handles = dict(zip((request.token for request in requests), submitted(runner, requests), strict=True))
     assert set(poll_all(runner, handles).values()) == {Finished(None)}
     logs = [place.log(number).splitlines() for number in range(1, 5)]
     assert len({log[1].split()[0] for log in logs}) == 1, "one job"
@@ -218,7 +218,7 @@ def test_packed_runs_share_an_allocation_each_with_cpus_of_its_own(place: Place,
 def test_one_of_several_in_an_allocation_is_cancelled_and_the_others_go_on(place: Place, runner: Runner) -> None:
     requests = [place.request(runner, "sh", "-c", WAIT, resource_args={"pack": 3, "at_once": 2}) for _ in range(3)]
     tokens = [request.token for request in requests]
-    handles = dict(zip(tokens, runner.submit(requests), strict=True))
+    handles = dict(zip(tokens, submitted(runner, requests), strict=True))
     until(lambda: all(place.paths(number).log.is_file() and place.log(number) for number in (1, 2)), "two of them")
     runner.cancel(tokens[0], handles[tokens[0]])
     assert outcome(runner, tokens[0], handles[tokens[0]]) == Cancelled("stopped; it ended with signal 15")
@@ -231,7 +231,7 @@ def test_one_of_several_in_an_allocation_is_cancelled_and_the_others_go_on(place
 def test_strays_that_share_an_allocation_are_ended_alone(place: Place, runner: Runner) -> None:
     requests = [place.request(runner, "sh", "-c", WAIT, resource_args={"pack": 2, "at_once": 2}) for _ in range(2)]
     tokens = [request.token for request in requests]
-    handles = dict(zip(tokens, runner.submit(requests), strict=True))
+    handles = dict(zip(tokens, submitted(runner, requests), strict=True))
     until(lambda: all(processes(token) for token in tokens), "both")
     runner.end([stray for stray in runner.strays(place.root) if stray.token == tokens[0]])
     assert not processes(tokens[0])
@@ -289,7 +289,7 @@ def test_a_job_that_ended_well_but_left_no_word_is_lost(
 
 
 def test_what_slurm_refuses_fails_with_its_reason(place: Place, runner: Runner, slurm: SlurmCluster) -> None:
-    [refused] = runner.submit([place.request(runner, "true", resource_args={"partition": "none"})])
+    [refused] = submitted(runner, [place.request(runner, "true", resource_args={"partition": "none"})])
     assert isinstance(refused, RunnerError)
     assert not isinstance(refused, NoRoomError)
     assert "Slurm refuses its job" in str(refused)
@@ -327,7 +327,7 @@ def test_accounts_know_what_the_controller_has_forgotten_and_limit_how_much_is_s
             assert isinstance(runner, Slurm)
             assert until(runner.room) == 4
             asked = [place.request(runner, "sh", "-c", WAIT) for _ in range(5)]
-            handles = runner.submit(asked)
+            handles = submitted(runner, asked)
             refused = [handle for handle in handles if isinstance(handle, RunnerError)]
             assert len(refused) == 3, "half of what was asked was taken"
             assert isinstance(refused[0], NoRoomError)
