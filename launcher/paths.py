@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,8 @@ class RunPaths:
 
     def create(self, config: Mapping[str, Any]) -> None:
         """Make the folder, with the composed config in it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)
         self.config.write_text(yaml_text(config), encoding="utf-8")
 
 
@@ -88,6 +90,13 @@ def yaml_text(value: Mapping[str, Any]) -> str:
 
     libyaml's writer is used where it is built in, for it is ten times faster.
     """
+    import yaml
+
+    return str(yaml.dump(dict(value), Dumper=_dumper(), sort_keys=False, allow_unicode=True))
+
+
+@cache
+def _dumper() -> Any:
     import yaml
 
     base = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -100,4 +109,4 @@ def yaml_text(value: Mapping[str, Any]) -> str:
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, text)
-    return str(yaml.dump(dict(value), Dumper=Dumper, sort_keys=False, allow_unicode=True))
+    return Dumper

@@ -85,7 +85,7 @@ class Agent:
         self._preparing = Preparing(root, self._checkouts, given, self._slots, self._traces, self._runner)
         self._listen = hear = traced(self._traces, listen)
         self._notifier = Notifier(store, self.info.id, root, given, lease_seconds / 3, hear)
-        self._reports = Reports(store, self._notifier.hear)
+        self._reports = Reports(store, self.info.id, self._notifier.hear)
         self._neighbours = Neighbours(store, self.info, lease_seconds, hear)
         self._stalls = Stalls(store, self.info.id, lease_seconds / 6)  # it steps every third at least
 
@@ -103,10 +103,10 @@ class Agent:
             self._recover()
             self._obey()
             self._collect()
-            self._send()
+            self._reports.exchange()
             while take and self._fill():
                 pass
-            self._send()
+            self._reports.exchange()
             return len(self._runs)
 
     @contextmanager
@@ -136,9 +136,8 @@ class Agent:
             self._collect()
             took = self._fill()
             if not self._stops:
-                full = self._places.full(self._resources())
-                names = partial(self._places.names, remote=False)
-                self._stalls.look(names, None if full else self._slots.room(), time.time())
+                room = None if self._places.full(self._resources()) else self._slots.room()
+                self._stalls.look(partial(self._places.names, remote=False), room, time.time())
             watched = bool(self._starts or (self._local() if self._stops else self._runs))
             held_up = (self._places.engine_full or self._troubles.folder_fails) and not self._stops
             waits = watched or took or held_up or (self._drain and self._places.due() is not None)
@@ -156,7 +155,7 @@ class Agent:
             return SOON_SECONDS
         if self._troubles.folder_fails:
             return LOOK_SECONDS
-        until = [self._lease_seconds / 3, self._stalls.due(time.time())]
+        until = [self._lease_seconds / 3, self._stalls.due(time.time()), self._reports.due()]
         until += (run.deadline - time.monotonic() for run in self._runs.values())
         until.append(self._places.due() or math.inf)
         return max(min(until), 0.0)
@@ -213,8 +212,7 @@ class Agent:
         """Report what started and ended, take as many items as there are free places, and start them; True if there
         were any."""
         may_take = not self._stops and self._troubles.may_start()
-        exchange = partial(self._reports.exchange, self.info.id)
-        leases = self._places.take(exchange, self._resources()) if may_take else []
+        leases = self._places.take(self._reports.exchange, self._resources()) if may_take else []
         taken = time.monotonic()
         if any(lease.item.attempt > 1 for lease in leases):
             self._end_strays()  # an earlier attempt may go on here, of an agent that is stopped or was killed
@@ -223,7 +221,8 @@ class Agent:
             prepared = self._still_ours(prepared)
         self._starts.submit(prepared)
         self._begin()  # an engine answers at once
-        self._send()
+        if self._reports.due() <= 0:
+            self._reports.exchange()
         return bool(leases)
 
     def _still_ours(self, prepared: Sequence[Prepared]) -> list[Prepared]:
@@ -259,9 +258,6 @@ class Agent:
                 run = self._runs[token] = Run(each.lease, each.runner, found)
                 self._reports.started(run)
 
-    def _send(self) -> None:
-        self._reports.exchange(self.info.id)
-
     def _resources(self) -> list[str]:
         """What each run needs a place on, also of those that are about to begin."""
         return [each.resource for each in self._starts.awaited()] + [run.resource for run in self._runs.values()]
@@ -270,8 +266,8 @@ class Agent:
         return [run for run in self._runs.values() if not run.remote]
 
     def _code_in_use(self) -> list[str]:
-        awaited = [each.code for each in self._starts.awaited()]
-        return awaited + [str(run.handle.get("code")) for run in self._runs.values()]
+        begun = [str(run.handle.get("code")) for run in self._runs.values()]
+        return begun + [each.code for each in self._starts.awaited()]
 
     def _runner(self, resource: str) -> Runner:
         if resource not in self._runners:
@@ -310,7 +306,8 @@ class Agent:
 
     def _end_strays(self, doomed: Collection[str] = (), resources: Collection[str] | None = None) -> None:
         ours = {token for token, run in self._runs.items() if not run.abandoned}
-        for resource in self._places.resources if resources is None else resources:
+        wanted = self._places.resources if resources is None else resources
+        for resource in wanted if (self._root / "runs").is_dir() else ():  # else nothing was ever started
             if count := end_strays(self._store, self._runner(resource), self._root / "runs", ours, doomed):
                 self._tell("recovered", f"{resource}: ended {count} left-overs of runs that no agent had a lease for")
         self._tidied = time.monotonic()
@@ -322,7 +319,7 @@ class Agent:
             for run in self._local():
                 self._stop_run(run, Preempted("its agent stopped"))
             self._collect()
-            self._send()
+            self._reports.exchange()
             self._wake.wait(SOON_SECONDS)
         for runner in self._runners.values():
             runner.close()
@@ -340,7 +337,7 @@ class Agent:
             return
         for run in self._local():
             self._end(self._runs.pop(run.lease.token).lease, Lost("its agent stopped"))
-        self._send()
+        self._reports.exchange()
         for code in self._code_in_use():
             self._checkouts.lend(code)
         self._store.register(replace(self.info, detached=True, queues=tuple(sorted(queues))))

@@ -3,6 +3,8 @@ trouble with the store loses none."""
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 
 from launcher.agent.runs import AgentEvent, Listen, Run
@@ -10,15 +12,20 @@ from launcher.item import Lease, Outcome
 from launcher.queues import Store
 from launcher.slots import ANY_ROOM, Room
 
+TOGETHER_SECONDS = 0.02
+"""Starts that follow one another faster than this are told together, or with what ends meanwhile."""
+
 
 class Reports:
-    """Starts and outcomes on their way to `store`; `listen` hears of each that arrived or was refused."""
+    """Starts and outcomes of `agent` on their way to `store`; `listen` hears of each that arrived or was refused."""
 
-    def __init__(self, store: Store, listen: Listen) -> None:
+    def __init__(self, store: Store, agent: str, listen: Listen) -> None:
         self._store = store
+        self._agent = agent
         self._listen = listen
         self._started: list[Run] = []
         self._ended: list[tuple[Lease, Outcome]] = []
+        self._told_at = -math.inf
 
     def started(self, run: Run) -> None:
         """A run was submitted."""
@@ -32,20 +39,28 @@ class Reports:
         """The leases whose end the store does not know yet."""
         return {lease.token for lease, _ in self._ended}
 
-    def exchange(self, agent: str, queues: Sequence[str] = (), limit: int = 0, room: Room = ANY_ROOM) -> list[Lease]:
+    def due(self) -> float:
+        """Seconds until the store should be told of something; infinite if there is nothing."""
+        if self._ended:
+            return 0.0
+        return max(0.0, self._told_at + TOGETHER_SECONDS - time.monotonic()) if self._started else math.inf
+
+    def exchange(self, queues: Sequence[str] = (), limit: int = 0, room: Room = ANY_ROOM) -> list[Lease]:
         """Tell the store, and take items, in one transaction: short runs begin and end by the dozen."""
-        if not (self._started or self._ended or limit):
+        if limit <= 0 and not (self._started or self._ended):
             return []
         begun = [(run.lease, run.handle, str(run.handle["dir"])) for run in self._started]
-        acked, done, leases = self._store.exchange(agent, begun, self._ended, queues, limit, room)
+        acked, done, leases = self._store.exchange(self._agent, begun, self._ended, queues, limit, room)
         for run, ours in zip(self._started, acked, strict=True):
             if ours:
                 self._listen(AgentEvent("started", "", run.lease))
+        if begun or done:
+            self._told_at = time.monotonic()
         self._started.clear()
-        self._told(done)
+        self._tell(done)
         return leases
 
-    def _told(self, done: Sequence[bool]) -> None:
+    def _tell(self, done: Sequence[bool]) -> None:
         for (lease, outcome), ours in zip(self._ended, done, strict=True):
             kind = "ended" if ours else "refused"
             self._listen(AgentEvent(kind, type(outcome).__name__.lower(), lease, outcome))

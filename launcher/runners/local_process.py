@@ -165,9 +165,11 @@ class LocalProcess:
     # -- how runs end ---------------------------------------------------------------------------------------------
 
     def _look(self, token: str, handle: Handle) -> Outcome | None:
-        paths = RunPaths(Path(handle["dir"]))
         deadline = self._stopping.get(token)
         exit_code = self._exits.get(token)
+        if exit_code is None and deadline is None and self._is_kept(token):
+            return None
+        paths = RunPaths(Path(handle["dir"]))
         if exit_code is None:
             if _lives(handle):
                 if deadline is not None and time.monotonic() > deadline:
@@ -185,10 +187,14 @@ class LocalProcess:
             return Lost("its process ended while nobody watched, so its exit code is unknown")
         return judge(exit_code, paths)
 
+    def _is_kept(self, token: str) -> bool:
+        """Whether our keeper lives and will tell how it ends."""
+        kept = self._kept.get(token)
+        return kept is not None and kept.poll() is None
+
     def _may_still_be_told(self, token: str) -> bool:
         """Of a process that is gone: our keeper tells for sure, another agent's may be about to write."""
-        kept = self._kept.get(token)
-        if kept is not None and kept.poll() is None:
+        if self._is_kept(token):
             return True
         return time.monotonic() < self._gone.setdefault(token, time.monotonic() + GONE_SECONDS)
 
