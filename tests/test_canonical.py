@@ -107,3 +107,9 @@ def test_finite_changes_nothing_but_nan_and_infinity_which_become_text(value: An
 
 def test_finite_makes_tuples_the_lists_that_json_has() -> None:
     assert canonical.finite((1, (math.nan,))) == [1, ["NaN"]]
+
+
+@pytest.mark.parametrize("value", [2**63, 10**40, -(10**19), 0.1 + 0.2, 5e-324, -0.0, "\ud800", [10**18, "ä\0"]])
+def test_what_is_read_is_what_json_says(value: object) -> None:
+    text = json.dumps(value)
+    assert repr(canonical.decode(text)) == repr(json.loads(text)) == repr(value)

@@ -79,8 +79,10 @@ def ending(lease: Lease, outcome: Outcome, now: float) -> dict[str, Any]:
 
     `again`: the item shall wait for another attempt, from `not_before` on; `grant`: attempts that this one gives back.
     """
-    row: dict[str, Any] = dict.fromkeys(("exit_code", "stage", "reason", "result", "not_before"))
-    row |= {"again": False, "grant": 0, "sweep": lease.item.sweep} | key(lease)
+    row: dict[str, Any] = {
+        "id": lease.item.id, "token": lease.token, "sweep": lease.item.sweep, "again": False, "grant": 0,
+        "exit_code": None, "stage": None, "reason": None, "result": None, "not_before": None,
+    }  # fmt: skip
     match outcome:
         case Finished(result, series):
             row |= {"state": RunState.FINISHED.value, "exit_code": 0, "result": result, "series": series}
@@ -93,9 +95,9 @@ def ending(lease: Lease, outcome: Outcome, now: float) -> dict[str, Any]:
         case Lost(reason):
             row |= {"stage": "lost", "reason": reason}
     row.setdefault("state", RunState.FAILED.value)
-    retry = Retry.of(lease.document)
     item = lease.item
-    if retry.covers(outcome) and item.attempt < item.max_attempts + row["grant"]:
+    left = item.attempt < item.max_attempts + row["grant"] and not isinstance(outcome, Finished)
+    if left and (retry := Retry.of(lease.document)).covers(outcome):
         delay = 0.0 if row["grant"] else retry.delay(item.attempt)
         row |= {"again": True, "not_before": now + delay if delay else None}
     row["reason"] = row["reason"] and row["reason"].replace("\0", "\N{REPLACEMENT CHARACTER}")  # no SQL text holds it
