@@ -260,6 +260,5 @@ def apart(folder: str) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--":
-        sys.exit(apart(sys.argv[2]))
-    sys.exit(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+    code = apart(sys.argv[2]) if sys.argv[1] == "--" else main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    os._exit(code)  # nothing is left to tidy up, and that takes as long as starting a run
