@@ -87,7 +87,7 @@ class Agent:
         self._notifier = Notifier(store, self.info.id, root, given, lease_seconds / 3, hear)
         self._reports = Reports(store, self.info.id, self._notifier.hear)
         self._neighbours = Neighbours(store, self.info, lease_seconds, hear)
-        self._stalls = Stalls(store, self.info.id, lease_seconds / 6)  # it steps every third at least
+        self._stalls = Stalls(store, self.info.id, lease_seconds / 6)  # it steps that often at least
 
     def run(self) -> None:
         """Work until there is nothing more to do. Runs still there after an error are stopped and put back."""
@@ -155,7 +155,7 @@ class Agent:
             return SOON_SECONDS
         if self._troubles.folder_fails:
             return LOOK_SECONDS
-        until = [self._lease_seconds / 3, self._stalls.due(time.time()), self._reports.due()]
+        until = [self._lease_seconds / 6, self._stalls.due(time.time()), self._reports.due()]
         until += (run.deadline - time.monotonic() for run in self._runs.values())
         until.append(self._places.due() or math.inf)
         return max(min(until), 0.0)

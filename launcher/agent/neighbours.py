@@ -15,7 +15,8 @@ from launcher.runners import REMOTE
 
 
 class Neighbours:
-    """The other agents, as `info` sees them, looked at three times in the `lease_seconds` of a lease."""
+    """The other agents, as `info` sees them, looked at six times in the `lease_seconds` of a lease, so that a
+    silent one is noticed soon after its lease ends."""
 
     def __init__(self, store: Store, info: AgentInfo, lease_seconds: float, listen: Listen) -> None:
         self._store = store
@@ -27,7 +28,7 @@ class Neighbours:
 
     def look(self, queues: Sequence[str], now: float) -> list[tuple[AgentInfo, Lease]]:
         """What is ours from now on, with the agent that held it; `now` is the monotonic clock's time."""
-        if now < self._looked + self._lease_seconds / 3:
+        if now < self._looked + self._lease_seconds / 6:
             return []
         others = [other for other in self._store.agents() if other.id != self._info.id]
         left = [(other, lease) for other in others if _is_left(other, queues) for lease in self._adopt(other)]
