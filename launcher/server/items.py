@@ -19,7 +19,7 @@ from launcher.server.leases import finish, found_item, item_of, lease_of, run_na
 from launcher.server.pushing import Pusher, resumed, spec_of
 from launcher.server.queues import found_queue, queue_by_id
 from launcher.server.runs import begin
-from launcher.server.sweeps import PLACEHOLDER, known_sweep, sweep_of
+from launcher.server.sweeps import PLACEHOLDER, give_up, known_sweep, sweep_of
 from launcher.spec import POLICIES, Source
 
 STATES = {
@@ -232,9 +232,12 @@ def delete(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     item = item_of(ask.desk, input["runQueueItemId"], target.name)
     if item is None:
         raise NotFoundError(f"no run queue item {input['runQueueItemId'][:80]!r} in this queue")
+    document = ask.desk.store.document(item.id)
     with ask.desk.writing:
         deleted = ask.desk.store.delete(ItemFilter(ids=(item.id,), queue=target.name))
     if not deleted:
         raise ConflictError(f"run queue item {item.id!r} is {STATES[item.state]}; stop its run first")
     ask.desk.store.drop_record(NOTES, item.id)
+    if document.get("sweep_id"):
+        give_up(ask.desk, document, item.id)
     return {"success": True, "clientMutationId": input.get("clientMutationId")}

@@ -125,6 +125,16 @@ def open_runs(desk: Desk, key: str, handed: Sequence[Record]) -> list[tuple[Reco
     return found
 
 
+def give_up(desk: Desk, document: Mapping[str, Any], item_id: str) -> None:
+    """The item of a run that was handed out is deleted: the run is over, if nobody began with it."""
+
+    def change(before: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        waits = before and before.get("sweep") and not before["initialized"] and not before["ended"]
+        return {**before, "ended": "killed"} if before and waits else None
+
+    desk.change(runs.KIND, f"{document.get('entity')}/{document.get('project')}/{item_id}", change)
+
+
 def settled(desk: Desk, key: str, value: dict[str, Any]) -> dict[str, Any]:
     """A sweep's record as it is now: FINISHED, when all its points were handed out and their runs have ended."""
     if value["state"] != "RUNNING" or not value["searched"]:
