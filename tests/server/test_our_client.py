@@ -84,10 +84,10 @@ def test_all_problems_are_told_before_anything_is_sent(there: Served) -> None:
             docker_image="",
             uri=".",
             resource_args={"local-container": {"privileged": True}},
-            config={"limits": {"gpus": 1}},
+            config={"limits": {"gpus": 1}, "git": {"in_place": True}},
         )
     told = str(error.value)
-    for part in ("did you mean 'size'", "takes jobs and images", "limits: means nothing", "privileged: is refused"):
+    for part in ("did you mean 'size'", "in_place: means nothing", "limits: means nothing", "privileged: is refused"):
         assert part in told
     assert remote(there) == []
 

@@ -7,10 +7,6 @@ import json
 import os
 import re
 import shutil
-import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,18 +53,6 @@ def job(wandb: Wandb, served: Served, tmp_path: Path) -> str:
     return f"{made.name}:latest"
 
 
-@contextmanager
-def agent(wandb: Wandb, served: Served) -> Iterator[subprocess.Popen[str]]:
-    """W&B's launch agent, while the block lasts; with programs of its release first on its PATH."""
-    path = f"{wandb.programs}{os.pathsep}{os.environ['PATH']}"
-    process = wandb.start(served, "launch-agent", "-e", "team", "-q", "local", "-j", "4", PATH=path)
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-
-
 def launched(wandb: Wandb, served: Served, folder: Path, **config: Any) -> str:
     """The ID of a sweep that `wandb launch-sweep` made, its scheduler queued."""
     file = folder / "sweep.json"
@@ -85,7 +69,7 @@ def test_a_launched_grid_runs_each_point_once_and_is_finished(
 ) -> None:
     name = launched(wandb, served, tmp_path, method="grid", parameters=GRID, job=job, metric=METRIC)
     assert sweep(served, name)["state"] == "PENDING"
-    with agent(wandb, served):
+    with wandb.agent(served, "local", 4):
         until(lambda: sweep(served, name)["state"] == "FINISHED", "the end of the sweep")
         scheduler = served.store.item(name)
         until(lambda: served.store.item(scheduler.id).state is RunState.FINISHED, "the end of its scheduler")
