@@ -33,7 +33,7 @@ from launcher.item import (
 from launcher.queues.sqlite import SqliteStore
 from launcher.queues.wandb_client import RefusedError, client_of
 from launcher.queues.wandb_jobs import WandbJobs
-from launcher.queues.wandb_outbox import SENDER, Outbox
+from launcher.queues.wandb_outbox import NO_PROJECT, SENDER, Outbox
 from launcher.queues.wandb_queues import PROJECT, WandbQueues
 from launcher.queues.wandb_records import WAITING, WandbRecords
 from launcher.waits import Blocker, Stall
@@ -59,7 +59,6 @@ CANNOT = {
 }
 """What W&B's protocol has nothing for, in the words of an error."""
 
-NO_PROJECT = "uncategorized"  # where W&B puts runs that name none
 ENDED = {"finished": "finished", "failed": "failed", "crashed": "failed", "killed": "cancelled"}
 
 

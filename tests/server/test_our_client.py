@@ -104,6 +104,22 @@ def test_the_servers_own_words_reach_the_user(there: Served) -> None:
     assert (item.state, item.stage) == (RunState.FAILED, "push")
 
 
+def test_only_a_sweep_of_the_servers_own_is_named_to_a_server_that_is_not_ours(
+    there: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("launcher.server.graph.FEATURES", ())
+    CLIENTS.clear()  # which have asked already
+    made = there.data(
+        """mutation S { upsertSweep(input: {entityName: "team", projectName: "demo",
+        config: "{method: grid, parameters: {lr: {values: [1]}}}"}) { sweep { name } } }"""
+    )["upsertSweep"]["sweep"]["name"]
+    runs = {name: add(sweep_id=name).id for name in ("of-ours", made)}
+    told = {item.name or item.id: there.store.document(item.id).get("sweep_id") for item in remote(there)}
+    assert told == {runs["of-ours"]: None, runs[made]: made}
+    with closing(open_store(f"wandb+{there.url}")) as store:
+        assert {item.sweep for item in store.items(ItemFilter())} == set(runs)
+
+
 def _document() -> dict[str, Any]:
     document = {"entity": "team", "project": "p", "docker": {"docker_image": "a:1"}, "git": {}, "overrides": {}}
     return document | {"resource": "local-container", "author": "ann"}
