@@ -11,9 +11,10 @@ from typing import Any
 
 from launcher import notices, queue_file, tracing
 from launcher.compose import Point
-from launcher.dispatcher import Dispatcher, building, keeping
+from launcher.dispatcher import Dispatcher
 from launcher.errors import LaunchError, UsageError
 from launcher.item import GOALS, HELD, TERMINAL, Item, ItemFilter, QueueInfo, Receipt, RunState, Sweep
+from launcher.making import building, keeping, registering
 from launcher.paths import RunPaths
 from launcher.provenance import Provenance
 from launcher.queues import Store, open_store
@@ -252,6 +253,8 @@ def launch_sweep(  # noqa: PLR0913 - what a sweep is, by name
 def _dispatcher(store: Store, url: str) -> Dispatcher:
     queues = {queue.name: queue for queue in store.queues()}
     build = building(store, data_folder(url), load_settings().base_image)
+    register = registering(store, data_folder(url))
     return Dispatcher(
-        queues, keep=keeping(store), provenance=Provenance(), jobs=store.jobs, build=build, renders=store.renders
-    )
+        queues, keep=keeping(store), provenance=Provenance(), jobs=store.jobs, build=build, register=register,
+        renders=store.renders,
+    )  # fmt: skip

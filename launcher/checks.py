@@ -99,10 +99,7 @@ MANIFEST_REFUSED = frozenset(
 def wandb_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     """What of a spec a W&B server has no place for, or its agents refuse."""
     if document.get("uri"):
-        how = "make a job of it (wandb job create git URI, or code FOLDER), and name that"
-        yield Problem(
-            "uri", f"{document['uri']!r} cannot be queued on a W&B server, which takes jobs and images; {how}"
-        )
+        yield from _code_problems(document)
     for name in ("limits", "timeout"):
         if document.get(name):
             yield Problem(name, "means nothing to W&B's agents; leave it out")
@@ -112,6 +109,15 @@ def wandb_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     for option in sorted(set(container) - CONTAINER_OPTIONS) if isinstance(container, Mapping) else ():
         yield Problem(f"resource_args.local-container.{option}", "is refused by W&B's agents")
     yield from _refused_keys(arguments.get("kubernetes"), "resource_args.kubernetes")
+
+
+def _code_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """What keeps code from becoming a job on a W&B server."""
+    if document["git"].get("in_place"):
+        yield Problem("in_place", "means nothing to W&B's agents, which run what is pinned; leave it out")
+    if not document["overrides"].get("entry_point") and document.get("resource") != "local-process":
+        told = "missing; expected the command of the job that is made of the code, as ['python', 'train.py']"
+        yield Problem("entry_point", told)
 
 
 def _refused_keys(value: Any, path: str) -> Iterator[Problem]:

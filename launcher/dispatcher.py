@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from launcher import canonical, checks, schema, tracing
@@ -16,10 +14,9 @@ from launcher.checks import SOURCES
 from launcher.compose import Point
 from launcher.errors import LaunchError, NotFoundError, Problem, SourceError, SpecError, UsageError, suggest
 from launcher.item import JobVersion, QueueInfo
-from launcher.jobs import completed, find_version, lay_job, new_name
+from launcher.jobs import completed, find_version, lay_job
 from launcher.provenance import Provenance, login
-from launcher.queues import Store
-from launcher.sources import DIRTY, Checkouts, Images, Patch, pin, plan_build, preserve, short_name
+from launcher.sources import DIRTY, Patch, pin
 from launcher.spec import (
     DEFAULT_PRIORITY,
     DEFAULT_QUEUE,
@@ -42,7 +39,8 @@ class Dispatcher:
     """Makes specs for the queues of one store. A source is pinned once, so one sweep runs one version of its code.
 
     `folder` is the source of points that name none, at `version` (as it is now without one). `jobs` gives the versions
-    of a job, or of all; `build` makes an image of a source, and a job version of that, where `build` is asked for.
+    of a job, or of all; `build` makes an image of a source, and a job version of that, where `build` is asked for;
+    `register` makes a job version of a source where the store takes no code.
     `texts` are template variables of a command line, where numbers and booleans are text; they win over all others.
     `keep` hears of each source that is pinned, with its patch, so that both last until the runs start; a preview, which
     writes and builds nothing, has neither `keep` nor `build`. `traceparent`: the trace that its specs' runs belong to;
@@ -60,6 +58,7 @@ class Dispatcher:
     provenance: Provenance | None = None
     jobs: Callable[[str | None], Sequence[JobVersion]] = lambda _: ()
     build: Callable[[Source, Mapping[str, Any]], JobVersion] | None = None
+    register: Callable[[Source, Mapping[str, Any]], JobVersion] | None = None
     renders: bool = True
     _found: dict[tuple[str, str, str], JobVersion | LaunchError] = field(default_factory=dict)
     _built: dict[str, JobVersion | LaunchError] = field(default_factory=dict)
@@ -109,8 +108,9 @@ class Dispatcher:
         self._pin(document)
         if self.provenance:
             document["provenance"] = self.provenance.of(document, point.choices if point else {})
-        if given.get("build") and self.build:
-            self._build(document, self.build)
+        make = self.build if given.get("build") else self.register
+        if make and document.get("uri"):
+            self._make(document, make)
         priority = given.get("priority")
         return LaunchSpec(
             document,
@@ -222,8 +222,8 @@ class Dispatcher:
             self._found[asked] = known
         return _told(known)
 
-    def _build(self, document: dict[str, Any], build: Callable[[Source, Mapping[str, Any]], JobVersion]) -> None:
-        """An image of the source takes its place; asked for once for each source and way to build it."""
+    def _make(self, document: dict[str, Any], make: Callable[[Source, Mapping[str, Any]], JobVersion]) -> None:
+        """A job made of the source takes its place; asked for once for each source and way to make it."""
         source, overrides = Source.of(document), document["overrides"]
         asked = [source.fields(), overrides.get("entry_point"), overrides.get("dockerfile")]
         asked += [document.get(name) for name in ("builder", "registry", "python_version")]
@@ -232,7 +232,7 @@ class Dispatcher:
         if known is None:
             entity, project = self._home(document)
             try:
-                known = build(source, {**document, "entity": entity, "project": project})
+                known = make(source, {**document, "entity": entity, "project": project})
             except LaunchError as error:
                 known = error
             self._built[key] = known
@@ -240,7 +240,7 @@ class Dispatcher:
         del document["uri"]
         document["git"] = {name: value for name, value in document["git"].items() if name not in Source.KEYS}
         document["job"] = version.reference
-        document["docker"] = {**document["docker"], **version.source["docker"]}
+        document["docker"] = {**document["docker"], **version.source.get("docker", {})}
 
     def _pin(self, document: dict[str, Any]) -> None:
         uri, git = document.get("uri"), document["git"]
@@ -263,41 +263,6 @@ class Dispatcher:
                 known = error
             self._pinned[asked] = known
         return _told(known)
-
-
-def keeping(store: Store) -> Callable[[Source, Patch | None], None]:
-    """A dispatcher's `keep` for what is added to this store: the patch lies there, the commit stays where it is."""
-
-    def keep(source: Source, patch: Patch | None) -> None:
-        if patch:
-            store.keep_patch(patch.digest, patch.content)
-        preserve(source)
-
-    return keep
-
-
-def building(
-    store: Store, folder: Path, base_image: str | None = None, tell: Callable[[str], None] = lambda _: None
-) -> Callable[[Source, Mapping[str, Any]], JobVersion]:
-    """A dispatcher's `build` for this store: images are made on this machine, with checkouts and logs in `folder`, and
-    are versions of a job that is named after the source. `tell` hears how it goes."""
-
-    def build(source: Source, document: Mapping[str, Any]) -> JobVersion:
-        overrides, builder = document["overrides"], document.get("builder") or {}
-        entry_point = overrides.get("entry_point") or ()
-        with closing(Checkouts(folder / "sources", store.patch)) as checkouts:
-            code = checkouts.of(source)
-            wanted = plan_build(
-                source, code, entry_point=entry_point, dockerfile=overrides.get("dockerfile"), builder=builder,
-                base_image=base_image, python_version=document.get("python_version"),
-                repository=(document.get("registry") or {}).get("url"),
-            )  # fmt: skip
-            Images(folder / "builds", tell).provide(wanted, code, builder.get("type"))
-        name = new_name(f"{short_name(source)}-image", document["entity"], document["project"])
-        made = {"docker": {"docker_image": wanted.image}, "built_from": source.fields()}
-        return store.keep_job(JobVersion(name, "image", made, tuple(entry_point), author=document["author"]))
-
-    return build
 
 
 def _both(given: Mapping[str, Any], winning: Mapping[str, Any]) -> dict[str, Any]:

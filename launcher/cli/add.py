@@ -19,8 +19,9 @@ from launcher.cli.printing import code, echo_json, on_terminal, plain
 from launcher.cli.requests import shown_requests
 from launcher.cli.targets import agent_folder, opened
 from launcher.compose import Grid
-from launcher.dispatcher import Dispatcher, building, keeping
+from launcher.dispatcher import Dispatcher
 from launcher.item import QueueInfo, Receipt
+from launcher.making import building, keeping, registering
 from launcher.settings import data_folder, load_settings, store_url
 from launcher.spec import PRIORITY_NAMES, LaunchSpec
 
@@ -112,9 +113,11 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
     with opened(store) as target, _progress(asked.grid, as_json) as step, _line() as tell, traced as note:
         queues = {queue.name: queue for queue in target.queues()}
         build = building(target, data_folder(store_url(store)), load_settings().base_image, tell)
+        register = registering(target, data_folder(store_url(store)))
         dispatcher = _dispatcher(
-            queues, asked, keep=keeping(target), jobs=target.jobs, renders=target.renders, build=build
-        )
+            queues, asked, keep=keeping(target), jobs=target.jobs, renders=target.renders, build=build,
+            register=register,
+        )  # fmt: skip
         receipt = target.push(asked.sweep, dispatcher.specs(asked.points(), asked.overlay, step), again=again)
         note(added=receipt.added, present=receipt.present)
     _print_removed(asked.grid)

@@ -12,10 +12,10 @@ import click
 from launcher.cli.grid import HydraCommand
 from launcher.cli.printing import code, echo_json, echo_table, moment
 from launcher.cli.targets import json_option, opened, store_option
-from launcher.dispatcher import keeping
 from launcher.errors import UsageError
 from launcher.item import JobVersion
 from launcher.jobs import checked_aliases, checked_inputs, completed, find_version, inferred_inputs, new_name, of_code
+from launcher.making import keeping
 from launcher.provenance import login
 from launcher.queues import Store
 from launcher.sources import DIRTY

@@ -15,13 +15,14 @@ from launcher import canonical, tracing
 from launcher.api import QueuedRun
 from launcher.compose import Point, Repository
 from launcher.compose.rows import compose_rows
-from launcher.dispatcher import Dispatcher, building, keeping
+from launcher.dispatcher import Dispatcher
 from launcher.errors import LaunchError, UsageError
 from launcher.hydra_app.master import Master
 from launcher.hydra_app.program import App, running_app
 from launcher.hydra_app.returns import queued
 from launcher.hydra_app.waiting import Waiting
 from launcher.item import GOALS, ItemFilter, Receipt, Sweep
+from launcher.making import building, keeping, registering
 from launcher.provenance import Provenance
 from launcher.queues import Store, open_store
 from launcher.settings import data_folder, load_settings, store_url
@@ -120,6 +121,7 @@ class Multirun:
             dispatcher = Dispatcher(
                 {queue.name: queue for queue in store.queues()}, self.app.folder, keep=keeping(store), jobs=store.jobs,
                 build=building(store, data_folder(self.store), load_settings().base_image),
+                register=registering(store, data_folder(self.store)),
                 provenance=Provenance(folder, self.config.hydra.job.config_name), renders=store.renders,
             )  # fmt: skip
             jobs = self.master.jobs(points, first, self._asked, named=made is not None)

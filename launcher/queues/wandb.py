@@ -32,7 +32,8 @@ from launcher.item import (
 )
 from launcher.queues.sqlite import SqliteStore
 from launcher.queues.wandb_client import RefusedError, client_of
-from launcher.queues.wandb_outbox import SENDER, Outbox
+from launcher.queues.wandb_jobs import WandbJobs
+from launcher.queues.wandb_outbox import NO_PROJECT, SENDER, Outbox
 from launcher.queues.wandb_queues import PROJECT, WandbQueues
 from launcher.queues.wandb_records import WAITING, WandbRecords
 from launcher.waits import Blocker, Stall
@@ -53,17 +54,15 @@ CANNOT = {
     "version": "be looked after from here: its data is the server's",
     "check": "be checked from here: its data is the server's",
     "backup": "be copied from here: its data is the server's",
-    "keep_job": "keep jobs made here; make them there: wandb job create, or launcher job create beside the server",
     "alias_job": "name versions of jobs from here; do it beside the server",
     "pop": "lease items: agents talk to the server by themselves",
 }
 """What W&B's protocol has nothing for, in the words of an error."""
 
-NO_PROJECT = "uncategorized"  # where W&B puts runs that name none
 ENDED = {"finished": "finished", "failed": "failed", "crashed": "failed", "killed": "cancelled"}
 
 
-class WandbStore(WandbQueues, WandbRecords):
+class WandbStore(WandbQueues, WandbRecords, WandbJobs):
     """See `launcher.queues.Store`. Verbs of agents are not here: these talk to the server by themselves."""
 
     renders = False

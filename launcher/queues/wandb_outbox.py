@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ TOGETHER = 16
 OURS = ("retry", "timeout", "limits", "fingerprint", "provenance", "secrets", "hydra", "_traceparent")
 """Fields of a spec that mean nothing to W&B."""
 
+NO_PROJECT = "uncategorized"
+"""Where W&B puts runs that name no project."""
+
 SCANNED = 100
 """Items a page when a queue is searched for markers."""
 
@@ -38,6 +42,7 @@ class Outbox:
         self._project = project
         self._together = TOGETHER
         self._writing = threading.Lock()
+        self._sweeps: dict[tuple[str, ...], bool] = {}
 
     def send(self, queues: Mapping[str, QueueInfo]) -> list[str]:
         """Send everything that waits, several requests at a time; returns what the server refused, a text each. One
@@ -80,7 +85,8 @@ class Outbox:
         return refused
 
     def _push(self, leases: Sequence[Lease], queues: Mapping[str, QueueInfo]) -> list[str]:
-        query, variables = push_document(leases, queues, self._entity, self._project)
+        sendable = [lease if self._is_sweep_there(lease.document) else _without_sweep(lease) for lease in leases]
+        query, variables = push_document(sendable, queues, self._entity, self._project)
         data: Mapping[str, Any] = {}
         error: RefusedError | None = None
         try:
@@ -101,6 +107,22 @@ class Outbox:
             with self._writing:
                 self._local.finish([(lease, Failed("push", told)) for lease, told in refused])
         return [told for _, told in refused]
+
+    def _is_sweep_there(self, document: Mapping[str, Any]) -> bool:
+        """Whether a spec's `sweep_id` may be sent: W&B's agents refuse what is of a sweep that their server has not, as
+        ours are. `launcher serve` keeps it, and tells its agents of its own sweeps only."""
+        if not document.get("sweep_id") or self._client.ours:
+            return True
+        named = (document["entity"] or self._entity, document["project"] or NO_PROJECT, document["sweep_id"])
+        if named not in self._sweeps:
+            query = """query Sweep($entity: String!, $project: String!, $sweep: String!) {
+            project(entityName: $entity, name: $project) { sweep(sweepName: $sweep) { id } } }"""
+            try:
+                data = self._client.ask(query, **dict(zip(("entity", "project", "sweep"), named, strict=True)))
+            except RefusedError:
+                data = {}
+            self._sweeps[named] = bool((data.get("project") or {}).get("sweep"))
+        return self._sweeps[named]
 
     def _sent(self, sent: Sequence[tuple[Lease, str]]) -> None:
         if sent:
@@ -179,6 +201,10 @@ def push_document(
             "{ runQueueItemId }"
         )
     return f"mutation pushToRunQueueByName({', '.join(declared)}) {{ {' '.join(fields)} }}", variables
+
+
+def _without_sweep(lease: Lease) -> Lease:
+    return replace(lease, document={key: value for key, value in lease.document.items() if key != "sweep_id"})
 
 
 def spec_text(lease: Lease, entity: str) -> str:

@@ -91,10 +91,11 @@ def parsed(text: str | None, what: str, kind: type = dict) -> Any:
     if not text:
         return None
     value: Any = None
-    with suppress(ValueError, RecursionError):
-        value = canonical.decode(text)
+    with suppress(ValueError, RecursionError, TypeError):
+        found = canonical.decode(text)
         if "\\u" in text:
-            canonical.encode(value).encode()  # half a surrogate pair is no text
+            canonical.encode(found).encode()  # half a surrogate pair is no text
+        value = found
     if value is not None and not isinstance(value, kind):
         raise UsageError(f"{what} holds {type(value).__name__}, expected JSON of an object")
     if value is None and text.strip() != "null":

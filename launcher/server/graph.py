@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from launcher.errors import NotFoundError
-from launcher.server import agents, artifacts, items, queues, run_fields, runs, uploads
+from launcher.server import agents, artifacts, items, queues, run_fields, runs, sweep_agents, sweeps, uploads
 from launcher.server.access import User
 from launcher.server.desk import Ask, page, project_name, project_number, storage_id
 from launcher.server.execution import Resolver, Resolvers
 from launcher.server.pushing import Pusher
+from launcher.server.scheduling import upsert_sweep
 
 FEATURES = ("LAUNCHER_ITEM_ID_IS_RUN_ID",)
 """What this server tells of itself: our own client asks for an item by the ID of its run, and need not search."""
@@ -178,7 +179,9 @@ PROJECT: Mapping[str, Resolver] = {
     "runCount": lambda node, info, **_: _runs(node, info)["totalCount"],
     "runQueue": _queue,
     "runQueues": _queues,
-    "sweep": lambda *_, **__: None,
+    "sweep": sweeps.sweep,
+    "sweeps": sweeps.sweeps,
+    "totalSweeps": lambda node, info: sweeps.sweeps(node, info)["totalCount"],
     "artifact": _artifact,
     "artifactType": _artifact_type,
     "artifactTypes": _artifact_types,
@@ -227,6 +230,8 @@ RESOLVERS: Resolvers = {
         "commitArtifact": uploads.commit,
         "updateArtifact": uploads.update,
         "useArtifact": uploads.use,
+        "createAgent": sweep_agents.create_agent,
+        "agentHeartbeat": sweep_agents.agent_heartbeat,
     },
     "Entity": {"defaultResourceConfig": queues.default_resource_config},
     "Project": PROJECT,
@@ -241,6 +246,7 @@ RESOLVERS: Resolvers = {
         "logLines": run_fields.log_lines,
         "fileCount": lambda run, info: run_fields.run_files(run, info)["totalCount"],
     },
+    "Sweep": {"runs": sweeps.sweep_runs, "runCount": lambda node, info: len(sweeps.run_names(info.context, node))},
     "Artifact": {"files": artifacts.files, "filesByManifestEntries": artifacts.files_by_entries},
     "ArtifactType": {
         "artifact": _artifact,
@@ -253,5 +259,9 @@ RESOLVERS: Resolvers = {
 
 def resolvers(pusher: Pusher) -> Resolvers:
     """All resolvers; items are added through `pusher`."""
-    pushing = {"pushToRunQueue": items.push_by_id(pusher), "pushToRunQueueByName": items.push_by_name(pusher)}
+    pushing = {
+        "pushToRunQueue": items.push_by_id(pusher),
+        "pushToRunQueueByName": items.push_by_name(pusher),
+        "upsertSweep": upsert_sweep(pusher),
+    }
     return {**RESOLVERS, "Mutation": {**RESOLVERS["Mutation"], **pushing}}

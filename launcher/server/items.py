@@ -19,6 +19,7 @@ from launcher.server.leases import finish, found_item, item_of, lease_of, run_na
 from launcher.server.pushing import Pusher, resumed, spec_of
 from launcher.server.queues import found_queue, queue_by_id
 from launcher.server.runs import begin
+from launcher.server.sweeps import PLACEHOLDER, give_up, known_sweep, sweep_of
 from launcher.spec import POLICIES, Source
 
 STATES = {
@@ -38,11 +39,15 @@ OURS = (*POLICIES, "provenance", "secrets", "hydra", "_traceparent")
 PAGE = 100
 
 
-def spec_for_agents(document: Mapping[str, Any], item: Item) -> dict[str, Any]:
-    """An item's spec as W&B's agent takes it: it looks a job's code up by itself, and refuses what names both."""
+def spec_for_agents(desk: Desk, document: Mapping[str, Any], item: Item) -> dict[str, Any]:
+    """An item's spec as W&B's agent takes it: it looks a job's code up by itself, and refuses what names both, and what
+    is of a sweep that it cannot find."""
     spec = {name: value for name, value in document.items() if name not in OURS}
+    if spec.get("sweep_id") and not known_sweep(desk, spec):
+        del spec["sweep_id"]
     if spec.get("job"):
-        spec.pop("uri", None)
+        if spec.get("uri") != PLACEHOLDER:
+            spec.pop("uri", None)
         spec["docker"] = {key: value for key, value in spec["docker"].items() if key != "docker_image"}
         spec["git"] = {key: value for key, value in spec["git"].items() if key not in Source.KEYS}
     if item.attempt > 1:
@@ -62,7 +67,7 @@ def item_node(desk: Desk, item: Item) -> dict[str, Any]:
         "associatedRunId": run_name(item),
         "priority": item.priority,
         "createdAt": moment(item.added_at),
-        "runSpec": lambda _: spec_for_agents(desk.store.document(item.id), item),
+        "runSpec": lambda _: spec_for_agents(desk, desk.store.document(item.id), item),
         "error": error,
         "warnings": told.get("warnings", []),
     }
@@ -146,7 +151,7 @@ def _push_to(ask: Ask, target: QueueInfo, given: Mapping[str, Any], pusher: Push
             ask.desk.store.retry(ItemFilter(ids=(item.id,)), ask.user.name)
         return item.id, None
     spec = spec_of(ask, target, given["runSpec"], given.get("templateVariableValues"), given.get("priority"))
-    return pusher.push([spec])[0], spec
+    return pusher.push([spec], sweep_of(ask.desk, spec.document))[0], spec
 
 
 def push_by_id(pusher: Pusher) -> Any:
@@ -174,7 +179,7 @@ def pop(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any] | None:
     if not leases:
         return None
     (lease,) = leases
-    spec = spec_for_agents(lease.document, lease.item)
+    spec = spec_for_agents(ask.desk, lease.document, lease.item)
     return {"runQueueItemId": lease.item.id, "runSpec": spec, "clientMutationId": input.get("clientMutationId")}
 
 
@@ -188,7 +193,8 @@ def ack(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     if lease is None:
         return {"success": False, "clientMutationId": input.get("clientMutationId")}
     document = lease.document
-    key, folder = begin(ask, document.get("entity") or "", document.get("project") or "", name, item.id)
+    where = document.get("entity") or "", document.get("project") or ""
+    key, folder = begin(ask, *where, name, item.id, document.get("sweep_id"))
     with desk.writing:
         (ours,) = desk.store.ack([(lease, {"wandb_run": name, "wandb_key": key}, folder)])
     return {"success": ours, "clientMutationId": input.get("clientMutationId")}
@@ -226,9 +232,12 @@ def delete(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     item = item_of(ask.desk, input["runQueueItemId"], target.name)
     if item is None:
         raise NotFoundError(f"no run queue item {input['runQueueItemId'][:80]!r} in this queue")
+    document = ask.desk.store.document(item.id)
     with ask.desk.writing:
         deleted = ask.desk.store.delete(ItemFilter(ids=(item.id,), queue=target.name))
     if not deleted:
         raise ConflictError(f"run queue item {item.id!r} is {STATES[item.state]}; stop its run first")
     ask.desk.store.drop_record(NOTES, item.id)
+    if document.get("sweep_id"):
+        give_up(ask.desk, document, item.id)
     return {"success": True, "clientMutationId": input.get("clientMutationId")}

@@ -12,13 +12,13 @@ from typing import Any
 
 from launcher.dispatcher import Dispatcher
 from launcher.errors import Problem, SpecError, StoreError, UsageError
-from launcher.item import Item, QueueInfo
+from launcher.item import Item, QueueInfo, Sweep
 from launcher.queues import Store
 from launcher.queues.staging import new_ids
 from launcher.server.desk import Ask, parsed
 from launcher.server.leases import item_of
 from launcher.server.queues import entity_of, shown_name
-from launcher.spec import LaunchArguments, LaunchSpec, Source
+from launcher.spec import DEFAULT_PRIORITY, LaunchArguments, LaunchSpec, Source
 
 KEY = "_wandb_api_key"
 TOGETHER = 200
@@ -39,6 +39,8 @@ def spec_of(ask: Ask, target: QueueInfo, text: str, variables: str | None, prior
     problems = list(_foreign(given))
     if problems:
         raise SpecError(problems)
+    if target.prioritization == "DISABLED" and priority == DEFAULT_PRIORITY:
+        priority = None  # W&B's scheduler always gives one
     shown = replace(target, name=shown_name(ask.desk, target))  # problems name it as the client did
     dispatcher = Dispatcher(
         {shown.name: shown}, environ={}, user=ask.user.name, traceparent=None, jobs=lambda name: _jobs(ask, name)
@@ -85,6 +87,7 @@ class Wanted:
     """A spec that waits to be added, and what becomes of it: its item's ID."""
 
     spec: LaunchSpec
+    sweep: Sweep | None
     own_id: bool
     done: Future[str] = field(default_factory=Future)
 
@@ -100,9 +103,10 @@ class Pusher:
         self._thread = threading.Thread(target=self._work, daemon=True, name="pusher")
         self._thread.start()
 
-    def push(self, specs: Sequence[LaunchSpec]) -> list[Future[str]]:
-        """Add each of the specs by itself; the futures give IDs, or why one could not be added."""
-        wanted = [Wanted(spec, bool(spec.document.get("run_id"))) for spec in specs]
+    def push(self, specs: Sequence[LaunchSpec], sweep: Sweep | None = None) -> list[Future[str]]:
+        """Add each of the specs by itself, to a sweep if one is given; the futures give IDs, or why one could not be
+        added."""
+        wanted = [Wanted(spec, sweep, bool(spec.document.get("run_id"))) for spec in specs]
         for each in wanted:
             self._waiting.put(each)
         return [each.done for each in wanted]
@@ -121,20 +125,27 @@ class Pusher:
                     last = True
                     break
                 together.append(more)
-            try:
-                self._add(together)
-            except Exception as error:
-                for each in together:
-                    if not each.done.done():
-                        each.done.set_exception(error)
+            by_sweep: dict[Sweep | None, list[Wanted]] = {}
+            for each in together:
+                by_sweep.setdefault(each.sweep, []).append(each)
+            for alike in by_sweep.values():
+                self._answer(alike)
             if last:
                 return
 
+    def _answer(self, alike: Sequence[Wanted]) -> None:
+        try:
+            self._add(alike)
+        except Exception as error:
+            for each in alike:
+                if not each.done.done():
+                    each.done.set_exception(error)
+
     def _add(self, together: Sequence[Wanted]) -> None:
-        """All at once; where that fails, each by itself, so that one's fault is not another's."""
+        """All of one sweep at once; where that fails, each by itself, so that one's fault is not another's."""
         named = [self._named(each) for each in together]
         try:
-            self._write(named)
+            self._write(named, together[0].sweep)
         except StoreError as error:
             if len(together) == 1:
                 self._alone(together[0], error)
@@ -149,7 +160,7 @@ class Pusher:
         for _ in range(0 if wanted.own_id else TRIES):  # an ID that happened to be taken
             spec = self._named(wanted)
             try:
-                self._write([spec])
+                self._write([spec], wanted.sweep)
             except StoreError as again:
                 error = again
             else:
@@ -161,9 +172,9 @@ class Pusher:
         run_id = wanted.spec.document["run_id"] if wanted.own_id else next(self._ids)
         return replace(wanted.spec, document={**wanted.spec.document, "run_id": run_id})
 
-    def _write(self, specs: Sequence[LaunchSpec]) -> None:
+    def _write(self, specs: Sequence[LaunchSpec], sweep: Sweep | None) -> None:
         with self._writing:
-            self._store.push(None, specs)
+            self._store.push(sweep, specs, again=True)
 
 
 def resumed(ask: Ask, target: QueueInfo, text: str) -> Item | None:

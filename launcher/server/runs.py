@@ -55,12 +55,13 @@ def key_of(entity: str, project: str, name: str) -> str:
     return "/".join([checked(entity, "entity", 64), checked(project, "project"), checked(name, "run")])
 
 
-def begin(ask: Ask, entity: str, project: str, name: str, item_id: str) -> tuple[str, str]:
+def begin(ask: Ask, entity: str, project: str, name: str, item_id: str, sweep: str | None = None) -> tuple[str, str]:
     """The run of an item whose agent begins with it: the key of its record, and the folder of its files."""
     key = key_of(entity, project, name)
 
     def change(before: Mapping[str, Any] | None) -> Mapping[str, Any]:
-        return {**(before or new(entity, project, name, ask.user.name)), "item": item_id, "ended": None}
+        base = before or {**new(entity, project, name, ask.user.name), "sweep": sweep}
+        return {**base, "item": item_id, "ended": None}
 
     ask.desk.change(KIND, key, change)
     return key, str(ask.desk.storage.path(ask.desk.storage.run_file(entity, project, name, LOG)).parent)

@@ -1,9 +1,9 @@
 """Where the code of a run comes from: pinned to a commit, and a patch for what is not committed, when a spec is added;
 brought to a folder of its own when its run is prepared, or into an image."""
 
-from launcher.sources.builds import Images, plan_build, short_name
+from launcher.sources.builds import Images, export, plan_build, short_name
 from launcher.sources.checkouts import Checkouts
 from launcher.sources.pinning import DIRTY, pin, preserve
 from launcher.sources.snapshot import Patch
 
-__all__ = ["DIRTY", "Checkouts", "Images", "Patch", "pin", "plan_build", "preserve", "short_name"]
+__all__ = ["DIRTY", "Checkouts", "Images", "Patch", "export", "pin", "plan_build", "preserve", "short_name"]

@@ -7,10 +7,12 @@ import fcntl
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +124,20 @@ class Wandb:
             [str(self.programs / "wandb"), *arguments], env=served.environment(**more), cwd=served.folder, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
+
+    @contextmanager
+    def agent(self, served: Served, queue: str, jobs: int) -> Iterator[subprocess.Popen[str]]:
+        """The launch agent of this release, its programs first on its PATH, while the block lasts."""
+        path = f"{self.programs}{os.pathsep}{os.environ['PATH']}"
+        process = self.start(served, "launch-agent", "-e", "team", "-q", queue, "-j", str(jobs), PATH=path)
+        try:
+            yield process
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=PATIENCE_SECONDS)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def _run(self, command: list[str], served: Served, more: dict[str, str]) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

@@ -84,10 +84,10 @@ def test_all_problems_are_told_before_anything_is_sent(there: Served) -> None:
             docker_image="",
             uri=".",
             resource_args={"local-container": {"privileged": True}},
-            config={"limits": {"gpus": 1}},
+            config={"limits": {"gpus": 1}, "git": {"in_place": True}},
         )
     told = str(error.value)
-    for part in ("did you mean 'size'", "takes jobs and images", "limits: means nothing", "privileged: is refused"):
+    for part in ("did you mean 'size'", "in_place: means nothing", "limits: means nothing", "privileged: is refused"):
         assert part in told
     assert remote(there) == []
 
@@ -102,6 +102,22 @@ def test_the_servers_own_words_reach_the_user(there: Served) -> None:
             store.push(Sweep("s"), [spec])
         (item,) = store.items(ItemFilter(sweep="s"))
     assert (item.state, item.stage) == (RunState.FAILED, "push")
+
+
+def test_only_a_sweep_of_the_servers_own_is_named_to_a_server_that_is_not_ours(
+    there: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("launcher.server.graph.FEATURES", ())
+    CLIENTS.clear()  # which have asked already
+    made = there.data(
+        """mutation S { upsertSweep(input: {entityName: "team", projectName: "demo",
+        config: "{method: grid, parameters: {lr: {values: [1]}}}"}) { sweep { name } } }"""
+    )["upsertSweep"]["sweep"]["name"]
+    runs = {name: add(sweep_id=name).id for name in ("of-ours", made)}
+    told = {item.name or item.id: there.store.document(item.id).get("sweep_id") for item in remote(there)}
+    assert told == {runs["of-ours"]: None, runs[made]: made}
+    with closing(open_store(f"wandb+{there.url}")) as store:
+        assert {item.sweep for item in store.items(ItemFilter())} == set(runs)
 
 
 def _document() -> dict[str, Any]:

@@ -29,6 +29,8 @@ from launcher.server.execution import SCHEMA
 from tests.conftest import Project
 from tests.server.conftest import Served, serving
 from tests.server.test_protocol import ACK, AGENT, BUCKET, FAIL, POP, PUSH, QUEUE, WARN, popped, push, spec, stream
+from tests.server.test_sweeps import AGENT as SWEEP_AGENT
+from tests.server.test_sweeps import BEAT, GRID, UPSERT, launch, upsert
 
 VIEWER = {"query": "{ viewer { id } }"}
 PATHS = ["/graphql", "/files/team/p/r1/file_stream"]
@@ -38,13 +40,14 @@ SCHEMA_TEXT = build_schema(SCHEMA.read_text(encoding="utf-8"))
 
 @pytest.fixture
 def filled(served: Served) -> Served:
-    """A team with a queue, an item of which its run is going on, and a file."""
+    """A team with a queue, an item of which its run is going on, a file, and a sweep with an agent."""
     served.data(QUEUE, name="gpu")
     item_id = popped(served)
     served.data(ACK, id=item_id, run="secretrun")
     served.data(BUCKET, name="secretrun")
     stream(served, "secretrun", files={"output.log": {"offset": 0, "content": ["secret line"]}})
     push(served, name="secret")
+    served.data(SWEEP_AGENT, sweep=upsert(served, config=GRID)["name"])
     return served
 
 
@@ -97,6 +100,8 @@ READS = [
     """query { model(entityName: "team", name: "p") { bucket(name: "secretrun") { logLines { edges { node { line } } }
     } } }""",
     'query { models(entityName: "team") { edges { node { name } } } }',
+    'query { project(entityName: "team", name: "p") { sweeps { edges { node { config } } } } }',
+    'query { project(entityName: "team", name: "p") { sweep(sweepName: "x") { config runs { totalCount } } } }',
     'query { entity(name: "team") { isTeam defaultResourceConfig(id: "x") { config } } }',
 ]
 
@@ -132,6 +137,12 @@ WRITES: list[tuple[str, dict[str, Any]]] = [
     ),
     ("mutation S($id: ID!) { stopRun(input: {id: $id}) { success } }", {"id": "RUN"}),
     ("mutation D($id: ID!) { deleteRun(input: {id: $id}) { success } }", {"id": "RUN"}),
+    (UPSERT, {"config": GRID, "entity": "team"}),
+    (UPSERT, {"config": GRID, "entity": "team", "launch": launch()}),
+    (UPSERT, {"id": "SWEEP", "state": "CANCELED"}),
+    (UPSERT, {"id": "SWEEP", "launch": launch()}),
+    (SWEEP_AGENT, {"sweep": "SWEEP NAME"}),
+    (BEAT, {"id": "SWEEP AGENT"}),
 ]
 
 
@@ -143,7 +154,13 @@ def test_another_entity_and_a_viewer_change_nothing(
     item = next(iter(filled.store.items(filled_items())))
     from launcher.server.desk import storage_id
 
-    places = {"ITEM": item.id, "QUEUE": queue_id(filled), "RUN": storage_id("Run", "team", "p", "secretrun")}
+    (sweep,) = filled.store.records("sweep")
+    (agent,) = filled.store.records("sweep_agent")
+    places = {
+        "ITEM": item.id, "QUEUE": queue_id(filled), "RUN": storage_id("Run", "team", "p", "secretrun"),
+        "SWEEP": storage_id("Sweep", *sweep.key.split("/")), "SWEEP NAME": sweep.value["name"],
+        "SWEEP AGENT": storage_id("SweepAgent", *agent.key.split("/")),
+    }  # fmt: skip
     before = [(each.id, each.state) for each in filled.store.items(filled_items())]
     named = {name: places.get(value, value) for name, value in variables.items()}
     response = filled.ask(query, who, **named)
@@ -151,6 +168,8 @@ def test_another_entity_and_a_viewer_change_nothing(
     assert "secret line" not in response.text
     assert [(each.id, each.state) for each in filled.store.items(filled_items())] == before
     assert [queue.name for queue in filled.store.queues()] == ["default", "gpu"]
+    assert (filled.store.records("sweep"), filled.store.records("sweep_agent")) == ([sweep], [agent])
+    assert filled.store.records("sweep_run") == []
 
 
 def filled_items() -> Any:

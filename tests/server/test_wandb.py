@@ -20,6 +20,9 @@ from tests.services import Docker
 
 AGENT = AgentInfo("ours", "here", 1, 0.0, (), 1, 0.0, 0.0)
 TEMPLATE = {"env": {"SIZE": "{{size}}"}, "cpus": "{{cpus}}"}
+SWEEP = """mutation S { upsertSweep(input: {entityName: "team", projectName: "demo",
+config: "{method: grid, parameters: {lr: {values: [1, 2]}}}"}) { sweep { id name } } }"""
+OVER = 'mutation O($id: ID!) { upsertSweep(input: {id: $id, state: "FINISHED"}) { sweep { state } } }'
 BAD_VARIABLES = "template_variables.cpus: 0 is less than the minimum of 1"
 
 
@@ -156,7 +159,9 @@ def test_the_agent_executes_containers_to_the_end(wandb: Wandb, served: Served, 
     command = [str(wandb.programs / "python"), str(CLIENTS / "training.py"), "0"]
     docker.image("training:1", f"CMD {json.dumps(command)}")
     add = ["launch", "-q", "default", "-e", "team", "-p", "demo", "-d", "training:1"]
-    wandb.cli(served, *add, "-c", '{"sweep_id": "over"}')
+    made = served.data(SWEEP)["upsertSweep"]["sweep"]
+    served.data(OVER, id=made["id"])
+    wandb.cli(served, *add, "-c", json.dumps({"sweep_id": made["name"]}))
     wandb.cli(served, *add)
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     agent = wandb.start(served, "launch-agent", "-e", "team", "-q", "default", "-j", "2", PATH=path)
@@ -172,7 +177,7 @@ def test_the_agent_executes_containers_to_the_end(wandb: Wandb, served: Served, 
         agent.send_signal(signal.SIGINT)
         told, _ = agent.communicate(timeout=60)
     failed, finished = served.store.items(ItemFilter(queue="team/default"))
-    assert "sweep (over) was in a terminal state" in str(failed.reason), told
+    assert f"sweep ({made['name']}) was in a terminal state" in str(failed.reason), told
     assert (finished.result or {})["best"] == 0.5
     notes = served.store.record("item", failed.id)
     assert notes
