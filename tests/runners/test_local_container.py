@@ -6,16 +6,20 @@ import json
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from launcher.agent import Agent
 from launcher.errors import RunnerError
-from launcher.item import Failed, Finished
+from launcher.item import Failed, Finished, ItemFilter, QueueInfo
+from launcher.queues.sqlite import SqliteStore
 from launcher.runners.container_request import Engine
 from launcher.runners.local_container import LocalContainer
+from launcher.spec import LaunchSpec
 from tests.conftest import until
 from tests.runners.contract import ENVIRON, SECRETS, Place, RunnerContract, outcome, submitted
 from tests.services import Docker, Registry
@@ -65,23 +69,53 @@ exit 1
 """
 
 
-def test_other_runs_go_on_while_an_image_is_pulled(
-    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "bin").mkdir()
-    program, said = tmp_path / "bin" / "docker", tmp_path / "said"
+@pytest.fixture
+def pulled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The file that lets pulls come to their end."""
+    program, said = tmp_path / "bin/docker", tmp_path / "said"
+    program.parent.mkdir()
     program.write_text(PULLS.format(docker=shutil.which("docker"), said=said))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return said
+
+
+def test_other_runs_start_while_an_image_is_pulled(place: Place, pulled: Path) -> None:
     told: dict[str, Any] = {}
     with place.runner() as runner:
         awaited = place.request(runner, "true", **image("elsewhere:1"))
         runner.submit([awaited], told.__setitem__)
         assert outcome(runner, *place.start(runner, "true")) == Finished(None)
         assert told == {}
-        said.touch()
+        pulled.touch()
         until(lambda: told, "the answer")
     assert "cannot be pulled (no such image)" in str(told[awaited.token])
+
+
+def test_an_agent_looks_after_its_other_runs_while_an_image_is_pulled(
+    place: Place, pulled: Path, store: SqliteStore, tmp_path: Path
+) -> None:
+    store.create_queue(QueueInfo("boxes", resource="local-container"))
+    slow, quick, late = (
+        LaunchSpec({"resource": "local-container", "overrides": {"entry_point": ["true"]}, **image(name)}, "boxes")
+        for name in ("elsewhere:1", "box:1", "box:1")
+    )
+    store.push(None, [slow, quick], again=True)
+    agent = Agent(store, tmp_path / "agent", queues=["boxes"], max_jobs=2)
+    working = threading.Thread(target=agent.run)
+    working.start()
+
+    def states() -> list[str]:
+        return [item.state.value for item in store.items(ItemFilter())]
+
+    until(lambda: states() == ["leased", "finished"], "the end of the other")
+    store.push(None, [late], again=True)
+    until(lambda: states() == ["leased", "finished", "finished"], "the end of one that came meanwhile")
+    agent.stop()
+    agent.stop()
+    pulled.touch()
+    working.join()
+    assert states() == ["failed", "finished", "finished"]
 
 
 def test_what_the_kernel_kills_for_its_memory_is_told_so(place: Place) -> None:
