@@ -83,14 +83,11 @@ def found_run(ask: Ask, entity: str, project: str, name: str) -> dict[str, Any] 
     except UsageError:
         return None
     value = dict(record.value) if record else None
-    item = item_of(ask.desk, str(value.get("item") or name) if value else name)
+    item = item_of_run(ask.desk, entity, project, name, value)
     if value is None:
         if item is None or (item.handle is None and item.state not in TERMINAL):
             return None
         document = ask.desk.store.document(item.id)
-        named = (document.get("entity") or item_entity(ask.desk, item), document.get("project") or "uncategorized")
-        if named != (entity, project):
-            return None
         value = new(entity, project, name, str(document.get("author") or ""))
         run_config = (document.get("overrides") or {}).get("run_config") or {}
         value |= {
@@ -200,7 +197,7 @@ def upsert_bucket(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]
     for argument, kept in (("config", "config"), ("summaryMetrics", "summary")):
         if (value := parsed(input.get(argument), argument)) is not None:
             given[kept] = canonical.finite(value)
-    linked = _item_for(ask.desk, entity, project, name)
+    linked = item_of_run(ask.desk, entity, project, name)
     inserted = False
 
     def change(before: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -208,7 +205,7 @@ def upsert_bucket(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]
         inserted = before is None or not before["initialized"]
         base = dict(before) if before else new(entity, project, name, ask.user.name)
         if linked and not base.get("item"):
-            base["item"] = linked
+            base["item"] = linked.id
         begun = {"initialized": True, "seen_at": time.time(), "ended": None if input.get("host") else base["ended"]}
         return {**base, **begun, **given}
 
@@ -220,14 +217,19 @@ def upsert_bucket(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]
     }  # fmt: skip
 
 
-def _item_for(desk: Desk, entity: str, project: str, name: str) -> str | None:
-    """The item whose run one of our agents has started under this name."""
+def item_of_run(
+    desk: Desk, entity: str, project: str, name: str, value: Mapping[str, Any] | None = None
+) -> Item | None:
+    """The item of a run: what its record is linked to, else the one that it is named after, if that is for the same
+    entity and project: another's may have any name."""
+    if value and value.get("item"):
+        return item_of(desk, str(value["item"]))
     item = item_of(desk, name)
     if item is None:
         return None
     document = desk.store.document(item.id)
     ours = (document.get("entity") or item_entity(desk, item), (document.get("project") or "uncategorized").lower())
-    return item.id if ours == (entity, project.lower()) else None
+    return item if ours == (entity, project.lower()) else None
 
 
 def _own(ask: Ask, run_id: str) -> str:
@@ -264,7 +266,8 @@ def stop_run(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     ask: Ask = info.context
     key = _own(ask, input["id"])
     value = ask.desk.change(KIND, key, lambda before: before and {**before, "stop": True})
-    item = item_of(ask.desk, str(value["item"]) if value and value.get("item") else key.rpartition("/")[2])
+    entity, project, name = key.split("/")
+    item = item_of_run(ask.desk, entity, project, name, value)
     if value is None and item is None:
         raise NotFoundError(f"no run {key!r}")
     if item and item_entity(ask.desk, item) in ask.user.roles:

@@ -11,7 +11,6 @@ from launcher.errors import NotFoundError, UsageError
 from launcher.item import GOALS, ItemFilter, Record, RunState, Sweep
 from launcher.server import runs
 from launcher.server.desk import Ask, Desk, checked, moment, page, parts_of, project_name, storage_id
-from launcher.server.leases import item_of
 from launcher.server.search import config_of, search_of
 
 KIND, GIVEN, NAMES = "sweep", "sweep_run", "sweep_name"
@@ -102,11 +101,13 @@ def given_runs(desk: Desk, key: str) -> list[Record]:
 
 def run_of(desk: Desk, key: str, given: Record) -> tuple[Mapping[str, Any] | None, str, bool]:
     """A run that was handed out: its record, its state, and whether anybody began with it, or queued it."""
-    record = desk.store.record(runs.KIND, f"{key.rpartition('/')[0]}/{given.value['run']}")
+    entity, project, _ = key.split("/")
+    name = str(given.value["run"])
+    record = desk.store.record(runs.KIND, f"{entity}/{project}/{name}")
     if record is None:
         return None, "pending", False
     value = record.value
-    item = item_of(desk, str(value.get("item") or value["name"]))
+    item = runs.item_of_run(desk, entity, project, name, value)
     begun = bool(item or value["initialized"] or value["ended"])
     return value, runs.state_of(value, item, time.time()), begun
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from launcher.queues import Store
-from launcher.server.access import KEY_LENGTH
+from launcher.server.access import KEY_LENGTH, add_user
 from launcher.server.execution import SCHEMA
-from tests.conftest import Project
+from tests.conftest import Project, until
 from tests.server.conftest import Served, serving
 from tests.server.test_protocol import ACK, AGENT, BUCKET, FAIL, POP, PUSH, QUEUE, WARN, popped, push, spec, stream
 from tests.server.test_sweeps import AGENT as SWEEP_AGENT
@@ -70,7 +71,6 @@ def test_without_a_users_key_nothing_is_answered(path: str, header: str | None, 
 
 def test_a_key_that_is_revoked_opens_nothing(served: Served) -> None:
     from launcher.server.access import revoke
-    from tests.conftest import until
 
     assert served.post("/graphql", VIEWER, "bob").status_code == 200
     for name in ("ann", "bob", "eve"):
@@ -176,6 +176,19 @@ def filled_items() -> Any:
     from launcher.item import ItemFilter
 
     return ItemFilter(queue="gpu")
+
+
+def test_a_run_that_is_named_after_anothers_item_shows_and_stops_nothing_of_it(filled: Served) -> None:
+    filled.keys["zoe"] = add_user(filled.store, "zoe", {"lab": "member", "team": "viewer"})
+    until(lambda: filled.ask(VIEWER["query"], "zoe").status_code == 200, "that the server has read the users again")
+    held, waiting = filled.store.items(filled_items())
+    filled.store.cancel(replace(filled_items(), ids=(waiting.id,)), "team")
+    read = 'query R($name: String!) { project(entityName: "lab", name: "p") { run(name: $name) { state } } }'
+    for item in (held, waiting):
+        made = filled.data(BUCKET.replace('"team"', '"lab"'), "zoe", name=item.id)["upsertBucket"]["bucket"]["id"]
+        assert filled.data(read, "zoe", name=item.id)["project"]["run"]["state"] == "running"
+        filled.data("mutation S($id: ID!) { stopRun(input: {id: $id}) { success } }", "zoe", id=made)
+    assert filled.store.item(held.id).stop_requested is False
 
 
 def test_another_entity_streams_and_fetches_nothing(filled: Served) -> None:
