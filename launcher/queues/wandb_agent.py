@@ -156,7 +156,7 @@ class WandbAgents(WandbQueues):
         name = self._taken.launch_agent(agent)
         if limit < 1 or name is None or not self._polling:
             return []
-        if self._doubtful and (granted := self._granted_before(agent, name)):
+        if self._doubtful and (granted := self._granted_before(agent, name)):  # the server was away since
             return [taken.lease for taken in granted]
         self._first += 1
         start = self._first % max(1, len(queues))
@@ -176,7 +176,9 @@ class WandbAgents(WandbQueues):
             )["popFromRunQueue"]
         except LostReplyError:
             self._doubtful = True
-            raise
+            if not ours:
+                raise
+            return next(iter(self._granted_before(agent, name)), None)
         if not told:
             if not ours:
                 self._empty[queue] = time.monotonic() + LOOK_SECONDS[False]
@@ -211,9 +213,9 @@ class WandbAgents(WandbQueues):
 
     def _take(self, agent: str, name: str, queue: str, told: Mapping[str, Any], there: str) -> Taken:
         item = item_from({**told["item"], "state": RunState.LEASED.value}, queue, agent)
-        document = told["spec"]
-        run = (document.get("entity") or self._entity, document.get("project") or NO_PROJECT, item.id)
-        taken = Taken(Lease(item, told["token"], document), agent, name, there, run)
+        entity, project = told["spec"].get("entity") or self._entity, told["spec"].get("project") or NO_PROJECT
+        document = {**told["spec"], "entity": entity, "project": project}  # wandb.init would choose others
+        taken = Taken(Lease(item, told["token"], document), agent, name, there, (entity, project, item.id))
         self._taken.keep(taken)
         return taken
 

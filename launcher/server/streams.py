@@ -72,7 +72,7 @@ def _write(path: Path, offset: int, lines: Sequence[str], there: int) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     texts = [line.removesuffix("\n").replace("\n", " ").encode(errors="replace") for line in lines]
     if offset >= there:
-        with path.open("ab") as file:
+        with path.open("ab" if there else "wb") as file:  # W&B's client may have uploaded it as a whole before
             file.writelines(text + b"\n" for text in texts)
         return there + len(texts)
     known = list(lines_of(path))
