@@ -31,10 +31,10 @@ from launcher.item import (
     Sweep,
 )
 from launcher.queues.sqlite import SqliteStore
-from launcher.queues.wandb_agent import NO_PROJECT, WandbAgents
+from launcher.queues.wandb_agent import WandbAgents
 from launcher.queues.wandb_client import RefusedError, client_of
 from launcher.queues.wandb_jobs import WandbJobs
-from launcher.queues.wandb_outbox import SENDER, Outbox
+from launcher.queues.wandb_outbox import NO_PROJECT, SENDER, Outbox
 from launcher.queues.wandb_queues import PROJECT
 from launcher.queues.wandb_records import WAITING, WandbRecords
 from launcher.waits import Blocker, Stall

@@ -16,6 +16,7 @@ from launcher.errors import AccessError, NotFoundError, SourceError, StoreError
 from launcher.item import AgentInfo, Lease, Outcome, Preempted, QueueInfo, RunState
 from launcher.queues.wandb_client import LostReplyError, RefusedError
 from launcher.queues.wandb_ends import Ends
+from launcher.queues.wandb_outbox import NO_PROJECT
 from launcher.queues.wandb_queues import PROJECT, WandbQueues
 from launcher.queues.wandb_reports import Reports
 from launcher.queues.wandb_taken import Taken, TakenLeases, item_from
@@ -26,7 +27,6 @@ LOOK_SECONDS = {True: 1.0, False: 5.0}
 """How often a server is asked what shall be stopped, and for items while it has none: ours, and W&B's."""
 
 QUEUES_SECONDS = 10.0
-NO_PROJECT = "uncategorized"  # where W&B puts runs that name none
 ASKED = 50
 """Runs that are asked for in one request."""
 

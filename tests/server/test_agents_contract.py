@@ -24,6 +24,9 @@ from tests.server.conftest import Served
 from tests.server.elsewhere import Code
 
 HANDLE = {"pid": 4}
+FENCED = pytest.mark.parametrize("seat", ["beside", "server"], indirect=True)
+"""For what W&B's operations have nothing for: leases that can be lost to others, and room."""
+
 NARROW = Room(1.0, 1e9, 0, 1.0, 1e9, 0, 0.0)
 
 
@@ -158,9 +161,8 @@ def test_what_is_put_back_waits_again_and_is_taken_anew(outcome: Outcome, seat: 
     assert seat.item(again).state is RunState.FINISHED
 
 
+@FENCED
 def test_a_lease_that_was_taken_away_writes_nothing(seat: Seat) -> None:
-    if not seat.fences:
-        return  # W&B's protocol has nothing for it
     lease = seat.run()
     (held,) = seat.beside.agents()
     assert seat.beside.release(held.id, "silent") == 1
@@ -198,9 +200,8 @@ def test_what_ended_is_told_and_the_next_taken_in_one(seat: Seat) -> None:
     assert (done, [each.item.id for each in taken]) == ([True], [waiting])
 
 
+@FENCED
 def test_an_agent_gets_what_fits_its_room(seat: Seat) -> None:
-    if not seat.fences:
-        return  # W&B's agents take whatever comes
     seat.push(resource_args={"local-process": {"gpus": 1}})
     (small,) = seat.push(resource_args={"local-process": {"cpus": 1}})
     assert [lease.item.id for lease in seat.store.pop("a", ["default"], 1, NARROW)] == [small]
