@@ -211,7 +211,7 @@ def test_an_agent_that_is_stopped_puts_its_runs_back(server: Server, far: Machin
         until(lambda told=told: told in agent.stdout.readline(), "the agent's word")
     assert agent.wait(60) == 0
     item = server.store.item(item_id)
-    assert (item.state, item.max_attempts) == (RunState.PENDING, 2)  # one more: it was no fault of its own
+    assert (item.state, item.max_attempts) == (RunState.PENDING, 4)  # one more: it was no fault of its own
     assert not server.store.agents()
     (tmp_path / "go").touch()
     far.run(server.url, server.keys["ann"], "--drain")
