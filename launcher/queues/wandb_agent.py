@@ -261,7 +261,7 @@ class WandbAgents(WandbQueues):
         """Ask which leases are ours still, what runs shall be stopped, and when there is more to do."""
         held = self._taken.held(agent)
         if self._client.leases:
-            told = [self._told(name) for name in self._names(agent, held)]
+            told = [self._agent_told(name) for name in self._names(agent, held)]
             dues = [each["nextDue"] for each in told if each["nextDue"] is not None]
             self._due = time.monotonic() + min(dues) if dues else None
             there = {lease["token"] for each in told for lease in each["leases"]}
@@ -278,7 +278,7 @@ class WandbAgents(WandbQueues):
         }
         self._looked = time.monotonic()
 
-    def _told(self, name: str) -> Mapping[str, Any]:
+    def _agent_told(self, name: str) -> Mapping[str, Any]:
         query = "query LaunchAgent($id: ID!) { launchAgent(id: $id) { stopPolling nextDue leases { token } } }"
         return dict(self._ask(query, id=name)["launchAgent"])
 
