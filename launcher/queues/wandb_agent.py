@@ -229,13 +229,15 @@ class WandbAgents(WandbQueues):
         self._looked = -1e9  # something may be due now
         return [self._granted(lambda one=one: self._ends.finish(*one)) for one in ended]
 
-    def exchange(
-        self, agent: str, ended: Iterable[tuple[Lease, Outcome]], queues: Sequence[str], limit: int,
-        room: Room = ANY_ROOM,
-    ) -> tuple[list[bool], list[Lease]]:  # fmt: skip
+    def exchange(  # noqa: PLR0913 - those of three verbs
+        self, agent: str, started: Iterable[tuple[Lease, Mapping[str, Any], str]],
+        ended: Iterable[tuple[Lease, Outcome]], queues: Sequence[str], limit: int, room: Room = ANY_ROOM,
+    ) -> tuple[list[bool], list[bool], list[Lease]]:  # fmt: skip
         """See `Store.exchange`."""
-        done = self.finish(list(ended))
-        return done, self.pop(agent, queues, limit, room)
+        begun = self.ack(list(started))
+        over = list(ended)
+        done = self.finish(over) if over else []
+        return begun, done, self.pop(agent, queues, limit, room)
 
     # -- what became of leases ----------------------------------------------------------------------------------------
 

@@ -196,7 +196,7 @@ def test_who_leaves_holds_nothing(seat: Seat) -> None:
 def test_what_ended_is_told_and_the_next_taken_in_one(seat: Seat) -> None:
     lease = seat.run()
     (waiting,) = seat.push()
-    done, taken = seat.store.exchange("a", [(lease, Finished())], ["default"], 1)
+    _, done, taken = seat.store.exchange("a", [], [(lease, Finished())], ["default"], 1)
     assert (done, [each.item.id for each in taken]) == ([True], [waiting])
 
 
