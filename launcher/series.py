@@ -65,6 +65,32 @@ def unpack(packed: bytes) -> list[dict[str, Any]]:
     return _points(zlib.decompress(packed))
 
 
+def to_history(packed: bytes) -> list[str]:
+    """Packed points as the lines of W&B's history, whose step is `_step`.
+
+    >>> to_history(zlib.compress(b'{"step":1,"loss":0.5}'))
+    ['{"_step":1,"loss":0.5}']
+    """
+    return [
+        canonical.encode({f"_{STEP}": point[STEP], **{name: point[name] for name in point if name != STEP}})
+        for point in unpack(packed)
+    ]
+
+
+def of_history(content: bytes) -> bytes | None:
+    """The numbers in the lines of W&B's history, thinned and packed; None where there are none.
+
+    >>> unpack(of_history(b'{"_step":1,"loss":0.5,"_runtime":3}') or b"")
+    [{'step': 1, 'loss': 0.5}]
+    """
+    points = []
+    for row in _points(content, f"_{STEP}"):
+        numbers = {name: value for name, value in row.items() if name[:1] != "_" and _is_number(value)}
+        if numbers:
+            points.append({STEP: row[f"_{STEP}"], **numbers})
+    return pack(thinned(points, POINTS))
+
+
 def last_values(points: Iterable[Point]) -> dict[str, Any]:
     """The last value of each metric.
 
@@ -107,14 +133,14 @@ def _spread(points: Sequence[Point], places: Sequence[int], limit: int) -> list[
     return sorted({*last_of.values(), places[-1]})  # what came last stays, however its step compares
 
 
-def _points(content: bytes) -> list[dict[str, Any]]:
+def _points(content: bytes, step: str = STEP) -> list[dict[str, Any]]:
     found = []
     for line in content.split(b"\n"):
         try:
             point = json.loads(line)
         except ValueError:
             continue
-        if isinstance(point, dict) and _is_number(point.get(STEP)):
+        if isinstance(point, dict) and _is_number(point.get(step)):
             found.append(point)
     return found
 

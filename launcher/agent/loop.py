@@ -68,7 +68,7 @@ class Agent:
         self._root = root
         self._drain = drain
         self._lease_seconds = lease_seconds
-        given = dict(os.environ if environ is None else environ)
+        given = {**store.environment, **(os.environ if environ is None else environ)}
         self._slots = slots or discover(given)
         self._runner_options = runner_options or {}
         self._places = Places(store, self._slots, queues, max_jobs, self._runner)
@@ -174,7 +174,7 @@ class Agent:
                 self._stop_run(run, Preempted("lease lost"))
             elif held.get(token):
                 self._stop_run(run, Cancelled())
-            elif self._stops > 1 and not run.remote:
+            elif self._stops > 1 and not (run.remote and self._store.detaches):
                 self._stop_run(run, Preempted("its agent was stopped"))
             elif time.monotonic() > run.deadline:
                 allowed = timeout(run.lease.document, "run")
@@ -263,7 +263,7 @@ class Agent:
         return [each.resource for each in self._starts.awaited()] + [run.resource for run in self._runs.values()]
 
     def _local(self) -> list[Run]:
-        return [run for run in self._runs.values() if not run.remote]
+        return [run for run in self._runs.values() if not (run.remote and self._store.detaches)]
 
     def _code_in_use(self) -> list[str]:
         begun = [str(run.handle.get("code")) for run in self._runs.values()]

@@ -81,6 +81,7 @@ def agent(
             options.setdefault(resource, {})["poll_seconds"] = poll_seconds
     with opened(store) as target:
         if submit_only:
+            _must_detach(target, "--submit-only")
             queues = engine_queues(target, queues)
         _check_queues(target, queues)
         root = agent_folder(target, folder)
@@ -109,11 +110,20 @@ def sync(queues: tuple[str, ...], folder: Path | None, store: str | None) -> Non
     """
     tracing.set_up()
     with opened(store) as target:
+        _must_detach(target, "launcher sync")
         queues = engine_queues(target, queues)
         _check_queues(target, queues)
         with _display(target, False, "text") as listen:
             left = Agent(target, agent_folder(target, folder), queues=queues, listen=listen).pass_once(take=False)
     click.echo(f"{left:,} runs go on" if left else "no run goes on")
+
+
+def _must_detach(store: Store, what: str) -> None:
+    if not store.detaches:
+        raise UsageError(
+            f"{what} works beside a store only: the server of {store.url} takes agents for lost that are silent for "
+            "minutes, and their items wait again. Let an agent stay: launcher agent; or name the server's own store"
+        )
 
 
 def engine_queues(store: Store, names: Sequence[str]) -> tuple[str, ...]:

@@ -63,6 +63,12 @@ class Store(Protocol):
     renders: bool
     """Whether template variables are filled before an item gets here; else the store fills them."""
 
+    detaches: bool
+    """Whether what an engine runs may go on with no agent watching; else its agent stays with it."""
+
+    environment: Mapping[str, str]
+    """What runs get in their environment to know the store, unless their agent's says otherwise."""
+
     def push(self, sweep: Sweep | None, specs: Iterable[LaunchSpec], *, again: bool = False) -> Receipt:
         """Add the specs of a sweep (created if need be), all or nothing. Specs that the sweep has already are left
         out, and wait again if they had failed, unless `again`. Raises StoreError for a run_id that is taken,

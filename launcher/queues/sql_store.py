@@ -4,7 +4,7 @@ staging tables, and how its waiting ends; everything else it knows lies in sql/<
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from launcher.errors import NotFoundError, suggest
@@ -43,6 +43,8 @@ class SqlStore(Leasing, Catalog, History, Jobs, Records, Sweeps, Upkeep):
 
     dialect: ClassVar[str]
     renders = True
+    detaches = True
+    environment: ClassVar[Mapping[str, str]] = {}
     url: str
     _stage: Callable[[Any, str, Sequence[tuple[Any, ...]]], None]
 

@@ -1,5 +1,6 @@
 """The store `wandb+https://HOST`: queues of a W&B server (or of `launcher serve`), filled from here, run by agents
-there. Sweeps and items are kept in a local outbox; what became of them is asked for when somebody looks."""
+there, or by ours from anywhere. Sweeps and items are kept in a local outbox; what became of them is asked for when
+somebody looks."""
 
 from __future__ import annotations
 
@@ -26,15 +27,15 @@ from launcher.item import (
     LogEntry,
     Outcome,
     Receipt,
-    RunRecord,
     RunState,
     Sweep,
 )
 from launcher.queues.sqlite import SqliteStore
+from launcher.queues.wandb_agent import WandbAgents
 from launcher.queues.wandb_client import RefusedError, client_of
 from launcher.queues.wandb_jobs import WandbJobs
 from launcher.queues.wandb_outbox import NO_PROJECT, SENDER, Outbox
-from launcher.queues.wandb_queues import PROJECT, WandbQueues
+from launcher.queues.wandb_queues import PROJECT
 from launcher.queues.wandb_records import WAITING, WandbRecords
 from launcher.waits import Blocker, Stall
 
@@ -48,22 +49,20 @@ ASKED = 50
 """Items that are asked for in one request."""
 
 CANNOT = {
-    "register": "be run from here: agents of W&B's take its items (wandb launch-agent), or ours beside the server",
     "hold": "pause items: W&B's protocol has nothing for it; cancel them, and add them again",
     "resume": "resume items: W&B's protocol has nothing for it",
     "version": "be looked after from here: its data is the server's",
     "check": "be checked from here: its data is the server's",
     "backup": "be copied from here: its data is the server's",
     "alias_job": "name versions of jobs from here; do it beside the server",
-    "pop": "lease items: agents talk to the server by themselves",
 }
 """What W&B's protocol has nothing for, in the words of an error."""
 
 ENDED = {"finished": "finished", "failed": "failed", "crashed": "failed", "killed": "cancelled"}
 
 
-class WandbStore(WandbQueues, WandbRecords, WandbJobs):
-    """See `launcher.queues.Store`. Verbs of agents are not here: these talk to the server by themselves."""
+class WandbStore(WandbAgents, WandbRecords, WandbJobs):
+    """See `launcher.queues.Store`."""
 
     renders = False
     """Template variables go to the server as they are; it fills them in."""
@@ -76,6 +75,7 @@ class WandbStore(WandbQueues, WandbRecords, WandbJobs):
         self._outbox = Outbox(self._local, self._client, self._entity, PROJECT)
         self._remote: dict[str, str] = {}
         self._asked = -FRESH_SECONDS
+        self._serve_agents()
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):
@@ -116,31 +116,20 @@ class WandbStore(WandbQueues, WandbRecords, WandbJobs):
     # -- people's verbs -----------------------------------------------------------------------------------------------
 
     def items(self, which: ItemFilter) -> Iterator[Item]:
-        """See `Store.items`."""
+        """See `Store.items`: what was added from here and, where they are named, what agents here took."""
         self._refresh()
-        states = which.states
+        states, ours = which.states, set()
         for item in self._local.items(replace(which, states=None)):
             seen = self._seen(item)
+            ours.add(seen.id)
             if states is None or seen.state in states:
                 yield seen
+        yield from self._taken.items([each for each in which.ids or () if each not in ours])
 
     def item(self, prefix: str) -> Item:
         """See `Store.item`."""
         self._refresh()
         return self._seen(self._local.item(prefix))
-
-    def run_records(self, which: ItemFilter) -> Iterator[RunRecord]:
-        """See `Store.run_records`."""
-        self._refresh()
-        for record in self._local.run_records(replace(which, states=None)):
-            waits = self._waits(record.id, RunState(record.state))
-            seen = record._replace(state=RunState.PENDING.value, started_at=None) if waits else record
-            if which.states is None or RunState(seen.state) in which.states:
-                yield seen._replace(agent=None, run_dir=None)
-
-    def series(self, ids: Iterable[str]) -> dict[str, bytes]:
-        """See `Store.series`: histories stay on the server."""
-        return self._local.series(ids)
 
     def _seen(self, item: Item) -> Item:
         """An item as the server sees it: what is sent runs only when an agent there has begun with it."""
@@ -198,10 +187,6 @@ class WandbStore(WandbQueues, WandbRecords, WandbJobs):
             key=lambda each: each.priority,
         )
         return next((place for place, each in enumerate(order) if each.id == item_id), 0)
-
-    def agents(self, since: float | None = None) -> list[Any]:  # noqa: ARG002 - a store's
-        """See `Store.agents`: the server tells of none."""
-        return []
 
     def cancel(self, which: ItemFilter, actor: str) -> tuple[int, int]:
         """See `Store.cancel`: what waits there is deleted there, what runs is asked to stop."""

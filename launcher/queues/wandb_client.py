@@ -7,12 +7,12 @@ import os
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from launcher import canonical
 from launcher.errors import AccessError, StoreError
@@ -26,6 +26,7 @@ TIMEOUT = (10.0, 60.0)
 TRIES = 8
 LONGEST_PAUSE = 30.0
 ITEM_ID_IS_RUN_ID = "LAUNCHER_ITEM_ID_IS_RUN_ID"
+LEASES = "LAUNCHER_LEASES"
 """What `launcher serve` tells of itself among its features."""
 
 
@@ -36,10 +37,13 @@ class LostReplyError(StoreError):
 class RefusedError(StoreError):
     """The server refuses; `errors` are GraphQL's, `data` is what it answered nevertheless."""
 
-    def __init__(self, message: str, errors: Sequence[Mapping[str, Any]], data: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self, message: str, errors: Sequence[Mapping[str, Any]], data: Mapping[str, Any] | None, status: int = 200
+    ) -> None:
         super().__init__(message)
         self.errors = errors
         self.data = data or {}
+        self.status = status
 
     def at(self, path: str) -> str | None:
         """What is wrong with the field of this name, None if nothing is; what is wrong with all goes for each."""
@@ -107,37 +111,49 @@ class Client:
         self.login()
         return ITEM_ID_IS_RUN_ID in self._features
 
+    @property
+    def leases(self) -> bool:
+        """Whether the server gives agents of ours leases with a token."""
+        self.login()
+        return LEASES in self._features
+
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """The data of a query, or of a mutation that may be carried out twice; tried again while replies are lost.
 
         Raises RefusedError with the server's own text, AccessError for a key or role that does not do.
         """
-        for number in range(TRIES):
-            try:
-                return self.once(query, **variables)
-            except LostReplyError:
-                if number == TRIES - 1:
-                    raise
-                back_off(number)
-        raise AssertionError("not reached")
+        return _patiently(lambda: self.once(query, **variables))
 
     def once(self, query: str, **variables: Any) -> dict[str, Any]:
         """The data of a request that is sent once, and again only where the server says that it did nothing: after a
         rate limit. LostReplyError when it was sent and no answer of the server's came."""
-        body = canonical.encode({"query": query, "variables": variables}).encode()
+        told = self._sent("graphql", {"query": query, "variables": variables})
+        data = told.get("data")
+        if not isinstance(data, dict):
+            raise RefusedError(f"{self.base} answers no GraphQL", (), None)
+        return data
+
+    def stream(self, run: Sequence[str], body: Mapping[str, Any]) -> None:
+        """Post to the file stream of a run (entity, project, name); again while replies are lost: each line says its
+        place. Raises as `ask`."""
+        path = "/".join(["files", *(quote(part, safe="") for part in run), "file_stream"])
+        _patiently(lambda: self._sent(path, body))
+
+    def _sent(self, path: str, value: Any) -> dict[str, Any]:
+        body = canonical.encode(value).encode()
         for number in range(10 * TRIES):
             self._rest()
-            response = self._post(body)
+            response = self._post(path, body)
             if response.status_code != 429:
                 return self._answer(response)
             self._slow_down(response.headers.get("Retry-After"), number)
         raise StoreError(f"{self.base} limits the rate of requests, and did not cease to; try again later")
 
-    def _post(self, body: bytes) -> Any:
+    def _post(self, path: str, body: bytes) -> Any:
         import requests
 
         try:
-            return self.session.post(f"{self.base}/graphql", data=body, timeout=TIMEOUT)
+            return self.session.post(f"{self.base}/{path}", data=body, timeout=TIMEOUT)
         except requests.RequestException as error:
             raise LostReplyError(f"{self.base} cannot be reached, or did not answer: {_cause(error)}") from error
 
@@ -152,10 +168,10 @@ class Client:
             raise AccessError(f"{self.base}: {message}")
         if response.status_code >= 500:
             raise LostReplyError(f"{self.base} answers {response.status_code}: {message}")
-        data = told.get("data") if isinstance(told, dict) else None
-        if errors or response.status_code != 200 or not isinstance(data, dict):
-            raise RefusedError(f"{self.base}: {message}", errors, data)
-        return data
+        if errors or response.status_code != 200 or not isinstance(told, dict):
+            data = told.get("data") if isinstance(told, dict) else None
+            raise RefusedError(f"{self.base}: {message}", errors, data, response.status_code)
+        return told
 
     def _rest(self) -> None:
         wait = self._not_before - time.monotonic()
@@ -168,6 +184,18 @@ class Client:
         if seconds is None:
             seconds = min(LONGEST_PAUSE, 0.25 * 2**number) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         self._not_before = max(self._not_before, time.monotonic() + min(seconds, LONGEST_PAUSE))
+
+
+def _patiently(send: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a request gives that may be carried out twice, tried again while replies are lost."""
+    for number in range(TRIES):
+        try:
+            return send()
+        except LostReplyError:
+            if number == TRIES - 1:
+                raise
+            back_off(number)
+    raise AssertionError("not reached")
 
 
 def retry_after(given: str | None) -> float | None:

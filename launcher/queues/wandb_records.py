@@ -45,7 +45,7 @@ class WandbRecords:
         return self._local.series(ids)
 
     def _seen_record(self, record: RunRecord) -> RunRecord:
-        record = record._replace(run_dir=None)
+        record = record._replace(run_dir=None, agent=None)
         if record.state == RunState.RUNNING.value and self._remote.get(record.id, WAITING[0]) in WAITING:
-            return record._replace(state=RunState.PENDING.value, started_at=None, agent=None)
+            return record._replace(state=RunState.PENDING.value, started_at=None)
         return record

@@ -3,6 +3,7 @@ they do, and while their runs are heard of."""
 
 from __future__ import annotations
 
+import base64
 import secrets
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import Any
 from launcher.errors import NotFoundError, StoreError, UsageError
 from launcher.item import AgentInfo, Item, Lost, Outcome, Preempted, RunState
 from launcher.server.desk import Ask, Desk, moment, parsed
-from launcher.server.leases import finish
+from launcher.server.leases import finish, lease_node
 from launcher.server.queues import queue_by_id
 from launcher.server.runs import run_outcome
 
@@ -25,6 +26,8 @@ SILENT_SECONDS = 300.0
 """After this long without a word from an agent nor from its run, the run counts as lost."""
 
 BEAT_SECONDS = 5.0
+OURS = "launcher"
+"""How the version begins that agents of ours tell."""
 
 
 def agent_of(ask: Ask, entity: str, given: str | None) -> str:
@@ -47,7 +50,8 @@ def register(desk: Desk, name: str, entity: str, queues: tuple[str, ...], more: 
 
     value = desk.change(KIND, name, made)
     if not any(agent.id == name for agent in desk.store.agents()):
-        host = f"{value.get('hostname')} (W&B)"
+        ours = str(value.get("version")).startswith(f"{OURS} ")
+        host = f"{value.get('hostname')} ({'remote' if ours else 'W&B'})"
         desk.store.register(AgentInfo(name, host, 0, 0.0, queues, int(more.get("max_jobs", 1)), now, now))
     return name
 
@@ -104,6 +108,9 @@ def launch_agent(_: Any, info: Any, id: str) -> dict[str, Any]:
         "agentStatus": value["status"],
         "stopPolling": bool(value.get("stop")),
         "heartbeatAt": moment(value["seen_at"]),
+        "leases": lambda _: [lease_node(ask.desk, lease) for lease in ask.desk.store.held(id)],
+        "nextDue": lambda _: ask.desk.store.next_due(value["queues"]),
+        "patch": lambda _, digest: base64.b64encode(ask.desk.store.patch(digest)).decode(),
     }
 
 
@@ -131,6 +138,7 @@ class Caretaker:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._closed = threading.Event()
+        self._since = time.time()  # nobody could be heard before that
         self._thread = threading.Thread(target=self._work, daemon=True, name="caretaker")
         self._thread.start()
 
@@ -163,11 +171,11 @@ class Caretaker:
 
     def _over(self, item: Item, seen_at: float, now: float) -> Outcome | None:
         if item.state is RunState.LEASED:
-            late = now > item.changed_at + ACK_SECONDS
+            late = now > max(item.changed_at, self._since) + ACK_SECONDS
             return Preempted(f"not acknowledged within {ACK_SECONDS:g} s") if late else None
         outcome, run_seen_at = run_outcome(self._desk, item)
         if outcome:
             return outcome
-        if now > max(seen_at, run_seen_at, item.changed_at) + SILENT_SECONDS:
+        if now > max(seen_at, run_seen_at, item.changed_at, self._since) + SILENT_SECONDS:
             return Lost(f"neither its agent nor its run was heard of for {SILENT_SECONDS:g} s")
         return None

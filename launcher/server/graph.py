@@ -13,8 +13,9 @@ from launcher.server.execution import Resolver, Resolvers
 from launcher.server.pushing import Pusher
 from launcher.server.scheduling import upsert_sweep
 
-FEATURES = ("LAUNCHER_ITEM_ID_IS_RUN_ID",)
-"""What this server tells of itself: our own client asks for an item by the ID of its run, and need not search."""
+FEATURES = ("LAUNCHER_ITEM_ID_IS_RUN_ID", "LAUNCHER_LEASES")
+"""What this server tells of itself: our own client asks for an item by the ID of its run, and need not search; our own
+agents get leases with a token."""
 
 
 def _viewer(_: Any, info: Any) -> dict[str, Any]:

@@ -12,14 +12,15 @@ from graphql.execution.values import get_argument_values
 
 from launcher import canonical
 from launcher.errors import ConflictError, LaunchError, NotFoundError
-from launcher.item import TERMINAL, Failed, Item, ItemFilter, Preempted, QueueInfo, RunState
+from launcher.item import TERMINAL, Failed, Item, ItemFilter, Lost, Outcome, Preempted, QueueInfo, RunState
 from launcher.server.agents import agent_of
-from launcher.server.desk import Ask, Desk, checked, moment, page
-from launcher.server.leases import finish, found_item, item_of, lease_of, run_name
+from launcher.server.desk import Ask, Desk, checked, moment, page, parsed, project_name
+from launcher.server.leases import finish, found_item, item_entity, item_of, lease_node, lease_of, run_name
 from launcher.server.pushing import Pusher, resumed, spec_of
 from launcher.server.queues import found_queue, queue_by_id
-from launcher.server.runs import begin
+from launcher.server.runs import begin, reported
 from launcher.server.sweeps import PLACEHOLDER, give_up, known_sweep, sweep_of
+from launcher.slots import ANY_ROOM, Room
 from launcher.spec import POLICIES, Source
 
 STATES = {
@@ -174,13 +175,16 @@ def pop(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any] | None:
     agent = agent_of(ask, entity, input.get("launchAgentId"))
     if target.paused:
         return None
+    room = Room(**told) if (told := parsed(input.get("room"), "room")) else ANY_ROOM
     with ask.desk.writing:
-        leases = ask.desk.store.pop(agent, [target.name], 1)
+        leases = ask.desk.store.pop(agent, [target.name], 1, room)
     if not leases:
         return None
     (lease,) = leases
-    spec = spec_for_agents(ask.desk, lease.document, lease.item)
-    return {"runQueueItemId": lease.item.id, "runSpec": spec, "clientMutationId": input.get("clientMutationId")}
+    return {
+        "runQueueItemId": lease.item.id, "runSpec": lambda _: spec_for_agents(ask.desk, lease.document, lease.item),
+        "lease": lambda _: lease_node(ask.desk, lease), "clientMutationId": input.get("clientMutationId"),
+    }  # fmt: skip
 
 
 def ack(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,14 +193,18 @@ def ack(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     desk = ask.desk
     item = found_item(ask, input["runQueueItemId"], "member")
     name = checked(input["runName"], "run")
+    token = input.get("leaseToken")
     lease = lease_of(desk, item) if item.state is RunState.LEASED else None
-    if lease is None:
-        return {"success": False, "clientMutationId": input.get("clientMutationId")}
+    if lease is None or token not in (None, lease.token):
+        handle = item.handle or {}
+        begun = item.state is RunState.RUNNING and (handle.get("wandb_run"), handle.get("lease")) == (name, token)
+        return {"success": token is not None and begun, "clientMutationId": input.get("clientMutationId")}
     document = lease.document
-    where = document.get("entity") or "", document.get("project") or ""
-    key, folder = begin(ask, *where, name, item.id, document.get("sweep_id"))
+    entity = ask.entity(document.get("entity") or item_entity(desk, item), "member")
+    where = entity, project_name(document.get("project"))
+    key, folder = begin(ask, *where, name, item, document.get("sweep_id"), token)
     with desk.writing:
-        (ours,) = desk.store.ack([(lease, {"wandb_run": name, "wandb_key": key}, folder)])
+        (ours,) = desk.store.ack([(lease, {"wandb_run": name, "wandb_key": key, "lease": token}, folder)])
     return {"success": ours, "clientMutationId": input.get("clientMutationId")}
 
 
@@ -204,11 +212,29 @@ def fail(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """An agent gives up on an item: its stage, its reason, and files that say more."""
     ask: Ask = info.context
     item = found_item(ask, input["runQueueItemId"], "member")
-    files = list(input.get("filePaths") or ())
-    if files:
-        ask.desk.change(NOTES, item.id, lambda before: {**(before or {}), "files": files})
-    failed = Failed(input.get("stage") or "run", input.get("message") or "its agent failed")
-    return {"success": finish(ask.desk, item, failed), "clientMutationId": input.get("clientMutationId")}
+    token = input.get("leaseToken")
+    if token is not None:
+        lease = lease_of(ask.desk, item)
+        if lease is None or lease.token != token:  # told again, or too late
+            notes = ask.desk.store.record(NOTES, item.id)
+            known = notes is not None and notes.value.get("ended") == token
+            return {"success": known, "clientMutationId": input.get("clientMutationId")}
+    more = {"files": list(input.get("filePaths") or ()), "ended": token}
+    if any(more.values()):
+        ask.desk.change(NOTES, item.id, lambda before: {**(before or {}), **more})
+    outcome = _given_up(ask.desk, item, input)
+    return {"success": finish(ask.desk, item, outcome, token), "clientMutationId": input.get("clientMutationId")}
+
+
+def _given_up(desk: Desk, item: Item, input: Mapping[str, Any]) -> Outcome:
+    message = input.get("message") or "its agent failed"
+    match input.get("requeue"):
+        case "PREEMPTED":
+            return Preempted(message)
+        case "LOST":
+            return Lost(message)
+    told = reported(desk, item) if input.get("leaseToken") else (None, None)
+    return Failed(input.get("stage") or "run", message, input.get("exitCode"), *told)
 
 
 def warn(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,15 @@
-"""An item and who holds it: found for a user, and ended with the lease that its agent was given."""
+"""An item and who holds it: found for a user, and ended with the lease that its agent was given. W&B's agents know no
+leases; ours say the token of theirs, so that one which was lost ends nothing of another's."""
 
 from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
 
 from launcher.errors import NotFoundError
 from launcher.item import TERMINAL, Item, ItemFilter, Lease, Outcome, RunState
 from launcher.server.desk import Ask, Desk
-from launcher.server.queues import entity_of
+from launcher.server.queues import entity_of, shown_name
 
 
 def item_of(desk: Desk, item_id: str, queue: str | None = None) -> Item | None:
@@ -48,10 +52,26 @@ def lease_of(desk: Desk, item: Item) -> Lease | None:
     return next((lease for lease in held if lease.item.id == item.id), None)
 
 
-def finish(desk: Desk, item: Item, outcome: Outcome) -> bool:
-    """End what an agent holds; False when nobody holds it any more."""
+def lease_node(desk: Desk, lease: Lease) -> dict[str, Any]:
+    """A lease as our own agents take it, on whatever machine: its token, its item and all of its spec."""
+    item, document = lease.item, lease.document
+    queue = next((queue for queue in desk.store.queues() if queue.name == item.queue), None)
+    told = {
+        name: value
+        for name, value in asdict(item).items()
+        if name not in ("state", "agent", "run_dir", "handle", "result", "queue")
+    }
+    return {
+        "token": lease.token,
+        "item": {**told, "queue": shown_name(desk, queue) if queue else item.queue},
+        "spec": {**document, "entity": document.get("entity") or item_entity(desk, item)},
+    }
+
+
+def finish(desk: Desk, item: Item, outcome: Outcome, token: str | None = None) -> bool:
+    """End what an agent holds, with this token if one is said; False when nobody holds it (any more)."""
     lease = lease_of(desk, item)
-    if lease is None:
+    if lease is None or token not in (None, lease.token):
         return False
     with desk.writing:
         return desk.store.finish([(lease, outcome)])[0]

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from launcher import canonical
+from launcher import canonical, series
 from launcher.errors import NotFoundError, UsageError
 from launcher.item import TERMINAL, Cancelled, Failed, Finished, Item, ItemFilter, Outcome, RunState
 from launcher.server.desk import (
@@ -55,13 +55,18 @@ def key_of(entity: str, project: str, name: str) -> str:
     return "/".join([checked(entity, "entity", 64), checked(project, "project"), checked(name, "run")])
 
 
-def begin(ask: Ask, entity: str, project: str, name: str, item_id: str, sweep: str | None = None) -> tuple[str, str]:
-    """The run of an item whose agent begins with it: the key of its record, and the folder of its files."""
+def begin(
+    ask: Ask, entity: str, project: str, name: str, item: Item, sweep: str | None = None, token: str | None = None
+) -> tuple[str, str]:
+    """The run of an item whose agent begins with it: the key of its record, and the folder of its files. With the token
+    of an agent of ours, only that agent says how it ends; what an earlier attempt reported is forgotten then."""
     key = key_of(entity, project, name)
 
     def change(before: Mapping[str, Any] | None) -> Mapping[str, Any]:
         base = before or {**new(entity, project, name, ask.user.name), "sweep": sweep}
-        return {**base, "item": item_id, "ended": None}
+        earlier = token and base["seen_at"] < item.changed_at  # else its program was faster than its agent
+        forgotten: dict[str, Any] = {"summary": {}, "exit_code": None, "host": None, "stop": False} if earlier else {}
+        return {**base, **forgotten, "item": item.id, "ended": None, "ended_by": None, "lease": token}
 
     ask.desk.change(KIND, key, change)
     return key, str(ask.desk.storage.path(ask.desk.storage.run_file(entity, project, name, LOG)).parent)
@@ -118,24 +123,40 @@ def run_outcome(desk: Desk, item: Item) -> tuple[Outcome | None, float]:
     if record is None:
         return None, 0.0
     value = record.value
-    if not value["ended"]:
+    token = (item.handle or {}).get("lease")
+    if not value["ended"] or value.get("ended_by") != token:
         return None, value["seen_at"]
-    result = canonical.finite({key: entry for key, entry in value["summary"].items() if key[:1] != "_"})
+    result, points = _reported(desk, value)
     if item.stop_requested:
-        return Cancelled("stopped by its user"), value["seen_at"]
+        return Cancelled("stopped by its user", result, points), value["seen_at"]
     if value["ended"] == "finished":
-        return Finished(result), value["seen_at"]
+        return Finished(result, points), value["seen_at"]
     code = value["exit_code"]
-    return Failed("run", f"{value['ended']}, exit code {code}", code, result), value["seen_at"]
+    return Failed("run", f"{value['ended']}, exit code {code}", code, result, points), value["seen_at"]
 
 
-def settle(desk: Desk, value: Mapping[str, Any]) -> None:
-    """End the item of a run that has ended, if a W&B agent began with it; ours report by themselves."""
+def reported(desk: Desk, item: Item) -> tuple[dict[str, Any] | None, bytes | None]:
+    """What the run of an item has reported so far: its result, and its history as tables and plots read it."""
+    record = desk.store.record(KIND, str((item.handle or {}).get("wandb_key")))
+    return _reported(desk, record.value) if record else (None, None)
+
+
+def _reported(desk: Desk, value: Mapping[str, Any]) -> tuple[dict[str, Any], bytes | None]:
+    result = canonical.finite({key: entry for key, entry in value["summary"].items() if key[:1] != "_"})
+    if not value["lines"].get(HISTORY):
+        return result, None
+    history = desk.storage.path(desk.storage.run_file(value["entity"], value["project"], value["name"], HISTORY))
+    return result, series.of_history(history.read_bytes()) if history.is_file() else None
+
+
+def settle(desk: Desk, value: Mapping[str, Any], token: str | None = None) -> None:
+    """End the item of a run that has ended, if a W&B agent began with it, or an agent of ours on another machine, which
+    then says its token; ours beside the server report by themselves."""
     item = item_of(desk, str(value.get("item"))) if value.get("item") else None
     if item and item.state is RunState.RUNNING and (item.handle or {}).get("wandb_run") == value["name"]:
         outcome, _ = run_outcome(desk, item)
         if outcome:
-            finish(desk, item, outcome)
+            finish(desk, item, outcome, token)
 
 
 def node(ask: Ask, value: Mapping[str, Any], item: Item | None) -> dict[str, Any]:

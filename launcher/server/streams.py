@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any
 
 from launcher import canonical
-from launcher.errors import NotFoundError, UsageError
+from launcher.errors import ConflictError, NotFoundError, UsageError
 from launcher.server.desk import Ask
 from launcher.server.runs import KIND, key_of, settle
 from launcher.server.storage import lines_of
@@ -31,6 +31,9 @@ def receive(ask: Ask, entity: str, project: str, name: str, body: Any) -> dict[s
     record = ask.desk.store.record(KIND, key)
     if record is None:
         raise NotFoundError(f"no run {key!r}; upsertBucket makes one")
+    token = body.get("lease")
+    if token is not None and token != record.value.get("lease"):
+        raise ConflictError(f"run {key!r} is another agent's by now; nothing was written")
     chunks = {file: _chunk(file, chunk) for file, chunk in files.items()}
     storage = ask.desk.storage
     counts: dict[str, int] = {}
@@ -51,7 +54,7 @@ def receive(ask: Ask, entity: str, project: str, name: str, body: Any) -> dict[s
 
     value = ask.desk.change(KIND, key, change)
     if value and value["ended"]:
-        settle(ask.desk, value)
+        settle(ask.desk, value, token)
     return {"exitcode": None, "limits": {}}
 
 
@@ -69,7 +72,7 @@ def _write(path: Path, offset: int, lines: Sequence[str], there: int) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     texts = [line.removesuffix("\n").replace("\n", " ").encode(errors="replace") for line in lines]
     if offset >= there:
-        with path.open("ab") as file:
+        with path.open("ab" if there else "wb") as file:  # W&B's client may have uploaded it as a whole before
             file.writelines(text + b"\n" for text in texts)
         return there + len(texts)
     known = list(lines_of(path))
@@ -97,4 +100,4 @@ def _ending(before: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any
         return {"state": "running", "ended": before["ended"]}
     preempted = before.get("state") == "preempting"
     ended = "finished" if code == 0 else "preempted" if preempted else "killed" if before.get("stop") else "failed"
-    return {"state": ended, "ended": ended, "exit_code": code}
+    return {"state": ended, "ended": ended, "exit_code": code, "ended_by": body.get("lease")}

@@ -34,7 +34,8 @@ PATIENCE_SECONDS = 100
 
 @dataclass
 class Served:
-    """A running server. `ann` is admin of team, `bob` of lab, `eve` may only read in team; keys by name."""
+    """A running server. `ann` is admin of team, `bob` of lab, `hal` of home, `eve` may only read in team; keys by
+    name."""
 
     url: str
     store: Store
@@ -96,6 +97,7 @@ def served(store: Store, tmp_path: Path) -> Iterator[Served]:
         "ann": add_user(store, "ann", {"team": "admin"}),
         "bob": add_user(store, "bob", {"lab": "admin"}),
         "eve": add_user(store, "eve", {"team": "viewer"}),
+        "hal": add_user(store, "hal", {"home": "admin"}),
     }
     for url in serving(store, tmp_path / "server"):
         yield Served(url, store, tmp_path, keys)

@@ -120,6 +120,7 @@ class Round(agents.Caretaker):
 
     def __init__(self, served: Served) -> None:
         self._desk = desk(served)
+        self._since = 0.0
 
 
 @pytest.mark.parametrize(
