@@ -31,12 +31,14 @@ from launcher.runners.node import OUTCOME, REQUEST
 
 POLL_SECONDS = 5.0
 """How often all runs are looked at; what changes is looked at at once."""
-
 ADMITTED = 5000
 """How many runs a cluster has at a time, waiting or running: each is two objects, which all of its parts watch."""
 
 AT_ONCE = 8
 """How many calls are made at a time."""
+
+GATHER_SECONDS = 2.0
+"""How long a look waits for the logs of what has ended."""
 
 DEATH_SECONDS = 60.0
 MESSAGE_BYTES = 4096
@@ -124,6 +126,8 @@ class Kubernetes:
             runs.setdefault(name, {})[token] = handle
             if every or name in news or token not in self._runs.get(name, ()):
                 known[token] = self._outcome(token, handle)
+        for name in self._logs.gathered(GATHER_SECONDS):  # of whoever comes to collect, and looks once
+            known |= {token: self._outcome(token, handle) for token, handle in runs.get(name, {}).items()}
         self._runs = runs
         self._held = sum(outcome is None for outcome in known.values())
         return known
@@ -148,7 +152,8 @@ class Kubernetes:
     def submitted(self, token: str, root: Path) -> Handle | None:
         """See `Runner.submitted`."""
         try:
-            return next((handle for handle, _, known, _ in self._places.listed(root) if known == token), None)
+            found = self._places.listed(root, ended=True)
+            return next((handle for handle, _, known, _ in found if known == token), None)
         except ApiError as error:
             raise RunnerError(f"Kubernetes does not say yet whether it has this run: {error}") from error
 
@@ -187,7 +192,7 @@ class Kubernetes:
             made, pods = self._places.watch(handle, root_of(handle))
         except RunnerError:
             return None  # no cluster is configured here just now
-        if not (made.known and pods.known):
+        if not (made.known() and pods.known()):
             return None
         if not folder.exists():  # another machine's agent made it
             folder.mkdir(parents=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ class Logs:
         self._pool = pool
         self._changed = changed
         self._followed: dict[str, tuple[threading.Thread, list[Any]]] = {}
-        self._fetching: dict[str, Future[None]] = {}
+        self._fetching: dict[str, tuple[str, Future[None]]] = {}
         self._closed = False
 
     def follow(self, cluster: Cluster, namespace: str, pod: Mapping[str, Any], log: Path) -> None:
@@ -47,13 +47,18 @@ class Logs:
         fetching = self._fetching.get(name)
         if fetching is None:
             made = self._pool.submit(self.keep, cluster, namespace, pod, log)
-            self._fetching[name] = made
+            self._fetching[name] = run, made
             made.add_done_callback(lambda _: self._changed(run))
             return False
-        if not fetching.done():
+        if not fetching[1].done():
             return False
         del self._fetching[name]
         return True
+
+    def gathered(self, seconds: float) -> set[str]:
+        """Wait so long for the logs that are being fetched; the runs whose logs are there."""
+        wait([fetched for _, fetched in self._fetching.values()], seconds)
+        return {run for run, fetched in self._fetching.values() if fetched.done()}
 
     def keep(self, cluster: Cluster, namespace: str, pod: Mapping[str, Any], log: Path) -> None:
         """Fetch all, at once: whatever became of who followed it, nothing is missing or there twice. What was followed

@@ -59,9 +59,9 @@ class Places:
             if line not in known:
                 write_atomically(file, "\n".join([*known, line]) + "\n")
 
-    def listed(self, root: Path) -> Iterator[tuple[Handle, str, str, list[str]]]:
-        """The runs of this folder that clusters know: handle, item, token, and the tokens that share its object; only
-        those that live. ApiError, RunnerError where that cannot be said."""
+    def listed(self, root: Path, *, ended: bool = False) -> Iterator[tuple[Handle, str, str, list[str]]]:
+        """The runs of this folder that clusters know: handle, item, token, and the tokens that share its object; also
+        those that have `ended`, where that is asked for. ApiError, RunnerError where that cannot be said."""
         file = root / PLACES
         for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
             place = json.loads(line)
@@ -71,7 +71,7 @@ class Places:
                 sharing = [token for _, _, token in told["runs"]]
                 for number, (item, folder, token) in enumerate(told["runs"]):
                     index = number if told["packed"] else None
-                    if words.said(each, (), index).word is Word.GOES_ON:
+                    if ended or words.said(each, (), index).word is Word.GOES_ON:
                         yield handle_of(each["metadata"]["name"], place, index, folder, told), item, token, sharing
 
     def close(self) -> None:

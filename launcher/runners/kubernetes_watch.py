@@ -34,14 +34,16 @@ class Seen:
     deleted: bool = False
 
 
+ANSWER_SECONDS = 10.0
+
+
 class Watched:
     """The objects under a path that a selector selects. `changed` hears, in the thread, of which run one has changed:
     the name of the run's object, which its pods have as a label."""
 
     def __init__(self, cluster: Cluster, path: str, selector: str, changed: Callable[[str], None]) -> None:
-        self.known = False
-        """Whether it was listed at all."""
-
+        self._known = False
+        self._asked = threading.Event()
         self._seen: dict[str, Seen] = {}
         self._gone: dict[str, None] = {}
         self._groups: dict[str, set[str]] = {}
@@ -63,6 +65,11 @@ class Watched:
             if _name(made) not in self._seen:
                 self._created[_name(made)] = time.monotonic()
                 self._keep(Seen(made))
+
+    def known(self) -> bool:
+        """Whether it was ever listed; the first answer is waited for, since whoever comes to collect looks once."""
+        self._asked.wait(ANSWER_SECONDS)
+        return self._known
 
     def of(self, run: str) -> list[Seen]:
         """What belongs to the run whose object has this name."""
@@ -88,6 +95,7 @@ class Watched:
                 pause = PAUSE_SECONDS
                 self._closed.wait(REST_SECONDS)
             except ApiError as error:
+                self._asked.set()
                 if error.status == 410:
                     self._version = None
                     continue
@@ -106,7 +114,8 @@ class Watched:
                 self._forget(last, deleted=False)
             for item in items:
                 self._keep(Seen(item))
-            self._version, self.known = version, True
+            self._version, self._known = version, True
+        self._asked.set()
         for each in (*missing, *items):
             self._changed(group(each))
 

@@ -32,6 +32,20 @@ class EngineContract(RunnerContract):
             go(place)
             assert outcome(runner, token, handle) == Finished(None)
 
+    def test_a_run_that_has_ended_is_found_by_its_lease_too(self, place: Place) -> None:
+        with place.runner() as runner:
+            token, handle = place.start(runner, "true")
+            assert outcome(runner, token, handle) == Finished(None)
+        with place.runner() as other:
+            assert other.submitted(token, place.root) == handle, "else it would be started again"
+
+    def test_who_comes_to_collect_needs_one_look(self, place: Place) -> None:
+        with place.runner() as runner:
+            token, handle = place.start(runner, "true")
+            assert outcome(runner, token, handle) == Finished(None)
+        with place.runner() as other:
+            assert other.poll({token: handle}) == {token: Finished(None)}
+
     def test_a_run_goes_on_when_its_runner_has_left(self, place: Place) -> None:
         with place.runner() as runner:
             token, handle = begun(place, runner)

@@ -12,7 +12,7 @@ import pytest
 
 from launcher.errors import NoRoomError, RunnerError
 from launcher.item import Cancelled, Failed, Finished, Lost, Outcome, Preempted
-from launcher.runners import Handle, Runner
+from launcher.runners import Handle, Runner, engines
 from tests.conftest import until
 from tests.kubernetes_api import Fault, KubernetesApi, Object, problems
 from tests.kubernetes_node import Node
@@ -26,19 +26,13 @@ JOBS = "/apis/batch/v1/namespaces/team/jobs"
 
 
 @pytest.fixture
-def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesApi]:
-    made = KubernetesApi(tmp_path)
-    monkeypatch.setenv("KUBECONFIG", str(made.config))
-    yield made
-    made.close()
+def node(kubernetes_node: Node) -> Node:
+    return kubernetes_node
 
 
 @pytest.fixture
-def node(api: KubernetesApi, tmp_path: Path) -> Iterator[Node]:
-    (tmp_path / "node").mkdir()
-    made = Node(api, tmp_path / "node")
-    yield made
-    made.close()
+def api(node: Node) -> KubernetesApi:
+    return node.api
 
 
 @pytest.fixture
@@ -154,7 +148,8 @@ def test_a_job_that_somebody_deletes_is_cancelled_there(place: Place, runner: Ru
     assert "somebody cancelled it there" in ended.reason
 
 
-def test_a_job_that_is_not_there_any_more_is_lost(place: Place, node: Node) -> None:
+def test_a_job_that_is_not_there_any_more_is_lost(place: Place, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "MISSING_SECONDS", 0.0)
     with place.runner() as runner:
         token, handle = begun(place, runner)
     node.api.remove(JOBS, str(handle["name"]))
