@@ -14,7 +14,7 @@ $(VENV)/.run: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[examples,otel,pandas,parquet,plot,postgres,ray,dev,server,wandb]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[examples,kubernetes,otel,pandas,parquet,plot,postgres,ray,dev,server,wandb]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.test

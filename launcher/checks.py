@@ -10,7 +10,7 @@ from typing import Any
 from launcher import schema
 from launcher.errors import Problem, suggest
 from launcher.item import QueueInfo
-from launcher.runners import FOREIGN, RESOURCES
+from launcher.runners import FOREIGN, RESOURCES, manifest_policy
 from launcher.spec import POLICIES
 
 SOURCES = ("uri", "job", "docker_image")
@@ -87,14 +87,6 @@ CONTAINER_OPTIONS = frozenset(
 )  # fmt: skip
 """What W&B's agents take for local-container, since 0.28.1."""
 
-MANIFEST_REFUSED = frozenset(
-    {
-        "securityContext", "hostPath", "serviceAccountToken", "hostPID", "hostIPC", "hostNetwork", "hostUsers",
-        "hostPort", "shareProcessNamespace", "serviceAccount", "serviceAccountName",
-    }
-)  # fmt: skip
-"""Keys that W&B's agents refuse in a manifest for Kubernetes."""
-
 
 def wandb_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     """What of a spec a W&B server has no place for, or its agents refuse."""
@@ -108,7 +100,8 @@ def wandb_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     container = arguments.get("local-container")
     for option in sorted(set(container) - CONTAINER_OPTIONS) if isinstance(container, Mapping) else ():
         yield Problem(f"resource_args.local-container.{option}", "is refused by W&B's agents")
-    yield from _refused_keys(arguments.get("kubernetes"), "resource_args.kubernetes")
+    for path in manifest_policy.refused(arguments.get("kubernetes"), "resource_args.kubernetes"):
+        yield Problem(path, "is refused by W&B's agents")
 
 
 def _code_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
@@ -118,18 +111,6 @@ def _code_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     if not document["overrides"].get("entry_point") and document.get("resource") != "local-process":
         told = "missing; expected the command of the job that is made of the code, as ['python', 'train.py']"
         yield Problem("entry_point", told)
-
-
-def _refused_keys(value: Any, path: str) -> Iterator[Problem]:
-    if isinstance(value, Mapping):
-        for key, below in value.items():
-            if key in MANIFEST_REFUSED:
-                yield Problem(f"{path}.{key}", "is refused by W&B's agents")
-            else:
-                yield from _refused_keys(below, f"{path}.{key}")
-    elif isinstance(value, list):
-        for number, below in enumerate(value):
-            yield from _refused_keys(below, f"{path}[{number}]")
 
 
 def policy_problems(values: Mapping[str, Any], where: str = "") -> Iterator[Problem]:

@@ -17,6 +17,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from launcher.queues.sqlite import SqliteStore
+from tests.kubernetes_api import KubernetesApi
+from tests.kubernetes_node import Node
 from tests.ray_cluster import RayCluster, ray_missing
 from tests.services import FAST, Docker, Postgres, Registry, docker_missing, postgres_programs
 from tests.slurm import SlurmCluster, slurm_missing
@@ -131,6 +133,21 @@ def ray_address(ray_cluster: RayCluster, monkeypatch: pytest.MonkeyPatch) -> str
     """The address of the cluster, which agents find by themselves."""
     monkeypatch.setenv("RAY_ADDRESS", ray_cluster.address)
     return ray_cluster.address
+
+
+@pytest.fixture
+def kubernetes_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
+    """A server that answers as Kubernetes does, which agents find by themselves, and a node behind it."""
+    able = os.geteuid() == 0 and shutil.which("unshare") is not None
+    needs("kubernetes", able, "its pods have mounts of their own here, which needs root and unshare")
+    folder = tmp_path / "kubernetes"
+    folder.mkdir()
+    api = KubernetesApi(folder)
+    node = Node(api, folder)
+    monkeypatch.setenv("KUBECONFIG", str(api.config))
+    yield node
+    node.close()
+    api.close()
 
 
 @pytest.fixture(scope="session")

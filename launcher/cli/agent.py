@@ -22,6 +22,7 @@ from launcher.errors import LaunchError, NotFoundError, UsageError, suggest
 from launcher.item import HELD, Failed, Finished, RunState
 from launcher.queues import Store
 from launcher.runners import NEEDED, PROGRAMS, REMOTE, RUNNABLE, runnable_here
+from launcher.runners.manifest_policy import FIELDS
 from launcher.slots import chosen, discover
 
 
@@ -53,24 +54,31 @@ from launcher.slots import chosen, discover
     help="An option of `docker run` that every run may have, as privileged or device (repeatable).",
 )  # fmt: skip
 @click.option(
+    "--allow-manifest-field", "fields", type=click.Choice(sorted(FIELDS)), multiple=True, metavar="FIELD",
+    help="A field of Kubernetes's manifests that every run may have, as securityContext or hostPath (repeatable).",
+)  # fmt: skip
+@click.option(
     "--poll-seconds", type=click.FloatRange(0.1), metavar="S", help="How often engines are asked (default: 5)."
 )
 @store_option
 def agent(
     queues: tuple[str, ...], max_jobs: int | None, drain: bool, submit_only: bool, folder: Path | None,
     cpus: float | None, memory: str | None, gpus: str | None, log_format: str, container_program: str | None,
-    allowed: tuple[str, ...], poll_seconds: float | None, store: str | None,
+    allowed: tuple[str, ...], fields: tuple[str, ...], poll_seconds: float | None, store: str | None,
 ) -> None:  # fmt: skip
     """Run what waits in the queues.
 
-    Ctrl-C once: take nothing new, wait for what runs here. Twice: stop that, and put it back into its queue. What Slurm
-    or Ray runs goes on without an agent; the next one, or `launcher sync`, goes on with it.
+    Ctrl-C once: take nothing new, wait for what runs here. Twice: stop that, and put it back into its queue. What
+    Slurm, Ray or Kubernetes runs goes on without an agent; the next one, or `launcher sync`, goes on with it.
     """
     tracing.set_up()
     slots = chosen(discover(os.environ), cpus, memory, gpus)
-    options: dict[str, dict[str, Any]] = {"local-container": {"program": container_program, "allowed": allowed}}
+    options: dict[str, dict[str, Any]] = {
+        "local-container": {"program": container_program, "allowed": allowed}, "kubernetes": {"allowed": fields},
+    }  # fmt: skip
     if poll_seconds is not None:
-        options |= {resource: {"poll_seconds": poll_seconds} for resource in REMOTE}
+        for resource in REMOTE:
+            options.setdefault(resource, {})["poll_seconds"] = poll_seconds
     with opened(store) as target:
         if submit_only:
             _must_detach(target, "--submit-only")
@@ -141,7 +149,7 @@ def _check_queues(store: Store, names: Sequence[str]) -> None:
             )
         if known[name].resource not in RUNNABLE:
             raise UsageError(
-                f"queue {name!r} is for {known[name].resource}, which this version's agents cannot run yet; they run "
+                f"queue {name!r} is for {known[name].resource}, which our agents do not run; they run "
                 f"{', '.join(RUNNABLE)}"
             )
         if not runnable_here(known[name].resource):

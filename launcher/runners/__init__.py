@@ -3,6 +3,7 @@ the agent makes a request, which is a printable value, and only then submits it.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,18 +31,24 @@ _RUNNERS = {
     "local-container": "launcher.runners.local_container:LocalContainer",
     "slurm": "launcher.runners.slurm:Slurm",
     "ray": "launcher.runners.ray:Ray",
+    "kubernetes": "launcher.runners.kubernetes:Kubernetes",
 }
 RUNNABLE = tuple(_RUNNERS)
-"""The resources that this version's agents run; items for others are checked, queued, and wait."""
+"""The resources that our agents run; items for FOREIGN ones are checked, queued, and wait for W&B's."""
 
 
-REMOTE = frozenset({"slurm", "ray"})
+REMOTE = frozenset({"slurm", "ray", "kubernetes"})
 """The resources whose engines schedule runs on other machines; these go on without an agent."""
+
+CLIENTS = ("ray", "kubernetes")
+"""The resources whose engines are talked to through a package of their name, which is an extra."""
 
 NEEDED = {
     "local-container": f"none of {', '.join(PROGRAMS)} is on PATH here; install one of them",
     "slurm": "sbatch is not on PATH here; start the agent on a login node of the cluster",
     "ray": "ray is not installed here; pip install 'launcher[ray]'",
+    "kubernetes": "kubernetes is not installed here (pip install 'launcher[kubernetes]'), or no cluster is configured "
+    "(KUBECONFIG)",
 }
 """Why an agent cannot run a resource here, for people."""
 
@@ -52,7 +59,14 @@ def runnable_here(resource: str) -> bool:
         return any(map(shutil.which, PROGRAMS))
     if resource == "slurm":
         return shutil.which("sbatch") is not None
-    return resource in RUNNABLE and (resource != "ray" or find_spec("ray") is not None)
+    if resource == "kubernetes" and not _cluster_is_configured():
+        return False
+    return resource in RUNNABLE and (resource not in CLIENTS or find_spec(resource) is not None)
+
+
+def _cluster_is_configured() -> bool:
+    named = os.environ.get("KUBECONFIG") or os.environ.get("KUBERNETES_SERVICE_HOST")
+    return bool(named) or Path("~/.kube/config").expanduser().exists()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +135,9 @@ class Runner(Protocol):
 def open_runner(resource: str, wake: Callable[[], None], options: Mapping[str, Any] | None = None) -> Runner:
     """The runner for a resource, imported on first use; it calls `wake` when a run has ended. `options`: its own.
 
-    Raises RunnerError for a resource that is unknown, or that this version cannot run yet.
+    Raises RunnerError for a resource that is unknown.
     """
     if resource not in _RUNNERS:
-        if resource in RESOURCES:
-            raise RunnerError(
-                f"resource {resource!r} cannot be run by this version yet; it runs: {', '.join(_RUNNERS)}"
-            )
         raise RunnerError(f"resource {resource!r} is unknown; {suggest(resource, RESOURCES)}")
     module, _, name = _RUNNERS[resource].partition(":")
     return cast(Runner, getattr(import_module(module), name)(wake, **(options or {})))

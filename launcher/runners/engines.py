@@ -60,7 +60,21 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeRequest(Request):
+class EngineRequest(Request):
+    """A run that an engine executes elsewhere; in its folder it is written down while somebody wants it."""
+
+    def document(self) -> dict[str, Any]:
+        """What is written down."""
+        return {"argv": list(self.argv), "token": self.token}
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return Path(self.log).parent
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRequest(EngineRequest):
     """A run that a node executes. `env` holds texts, `references` those that the node fills from its environment, which
     is `environ` handed on by the engine: no secret is in any file."""
 
@@ -77,10 +91,10 @@ class NodeRequest(Request):
             "timeout": self.timeout, "grace": GRACE_SECONDS,
         }  # fmt: skip
 
-    @property
-    def folder(self) -> Path:
-        """The run's folder."""
-        return Path(self.log).parent
+
+def grace_seconds() -> float:
+    """How long an engine shall leave a run that is being stopped."""
+    return GRACE_SECONDS
 
 
 def node_request(
@@ -105,7 +119,7 @@ def node_request(
     )
 
 
-def write_request(request: NodeRequest) -> None:
+def write_request(request: EngineRequest) -> None:
     """Leave it where the node looks; from now on it may be started."""
     path = f"{os.path.dirname(request.log)}/{REQUEST}"  # noqa: PTH120 - pathlib costs as much as the file
     with open(f"{path}.partial", "w", encoding="utf-8") as file:  # noqa: PTH123
@@ -156,7 +170,7 @@ class Judge:
 
     def _by_itself(self, own: Mapping[str, Any], said: Said, paths: RunPaths) -> Outcome:
         if own["exit_code"] is None:
-            told = why_not(own["program"], own["cwd"], own["there"], None, own["errno"], own["error"])
+            told = own.get("why") or why_not(own["program"], own["cwd"], own["there"], None, own["errno"], own["error"])
             return Failed("submit", told)
         outcome = judge(own["exit_code"], paths)
         if isinstance(outcome, Failed):

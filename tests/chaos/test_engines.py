@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import REPOSITORY, Project, until
+from tests.kubernetes_node import Node
 from tests.slurm import SlurmCluster
 
 COUNTING = """\
@@ -150,6 +151,49 @@ def test_an_agent_that_stands_still_on_another_machine_loses_its_runs_to_one_tha
 def _beaten(project: Project, agent: str) -> bool:
     """Whether this agent is heard of again."""
     return agent in {known["id"] for known in json.loads(project.run("status", "--json").out)["agents"]}
+
+
+def test_a_sweep_on_kubernetes_needs_no_agent_that_stays_nor_a_shared_disk(
+    project: Project, kubernetes_node: Node
+) -> None:
+    assert project.run("queue", "create", "kubernetes", "--resource", "kubernetes").code == 0
+    project.write("conf/launch/pods.yaml", "queue_name: kubernetes\nresource: kubernetes\ndocker_image: box:1\n")
+    tell = """echo "{\\"seen\\": $(grep -c 'seed: ' "$LAUNCHER_CONFIG")}" > "$LAUNCHER_RESULT" """
+    words = ["add", "--sweep", "s", "-m", "+launch=pods", "seed=range(6)", "--", "sh", "-c", tell]
+    assert project.run(*words).code == 0
+    kubernetes_node.held = True
+    left = project.run("agent", "--submit-only")
+    assert "6 runs go on without an agent; launcher sync collects them" in left.out, left.err
+    assert project.run("cancel", items(project)[0]["id"]).code == 0
+    until(lambda: project.run("sync") and items(project)[0]["state"] == "cancelled", "the end of the first")
+    kubernetes_node.release()
+    until(lambda: ended(project, 5), "all other results")
+    results = json.loads(project.run("results", "s", "--json").out)
+    assert [row["seen"] for row in results if row["state"] == "finished"] == [1] * 5
+    assert {item["attempt"] for item in items(project)} == {1}
+
+
+def test_an_agent_of_kubernetes_killed_at_any_moment_loses_and_doubles_nothing(
+    project: Project, kubernetes_node: Node
+) -> None:
+    (project.folder / "done").mkdir()
+    assert project.run("queue", "create", "kubernetes", "--resource", "kubernetes").code == 0
+    project.write("conf/launch/pods.yaml", "queue_name: kubernetes\nresource: kubernetes\ndocker_image: box:1\n")
+    script = f'sleep 0.05; touch "{project.folder}/done/$WANDB_RUN_ID-$$-$(date +%N)"'
+    words = ["add", "--sweep", "s", "-m", "+launch=pods", "seed=range(20)", "--", "sh", "-c", script]
+    assert project.run(*words).code == 0
+    for moment in (0.6, 0.8, 1.0, 1.3):
+        agent = project.start("agent", "--poll-seconds", "0.2", start_new_session=True)
+        try:
+            agent.wait(moment + random.random() * 0.2)
+        except subprocess.TimeoutExpired:
+            os.killpg(agent.pid, signal.SIGKILL)
+        agent.communicate()
+    last = project.run("agent", "--drain", "--poll-seconds", "0.2")
+    assert last.code == 0, last.err
+    assert {item["state"] for item in items(project)} == {"finished"}
+    assert set(completed(project).values()) == {1}, "none twice"
+    assert len(completed(project)) == 20
 
 
 @pytest.mark.timeout(300)

@@ -307,12 +307,12 @@ def test_queues_can_be_made_and_shown(cli: Cli) -> None:
     assert "slurm" in cli("queue", "list").out
 
 
-def test_items_of_a_resource_that_cannot_run_yet_fail_with_a_reason(cli: Cli) -> None:
+def test_items_that_their_runner_cannot_start_fail_with_a_reason(cli: Cli) -> None:
     cli("add", "--sweep", "s", "+launch.resource=kubernetes", "--", "true")
     cli("agent", "--drain")
     [item] = json.loads(cli("status", "s", "--json").out)
     assert (item["state"], item["stage"]) == ("failed", "prepare")
-    assert "resource 'kubernetes' cannot be run by this version yet; it runs: local-process" in item["reason"]
+    assert item["reason"].startswith("its code lies on the agent's disk, which pods do not see; build an image of it")
 
 
 def test_a_pipe_that_closes_early_is_no_error(project: Project) -> None:

@@ -167,20 +167,36 @@ def test_waiting_items_get_another_priority(cli: Cli) -> None:
     assert "expected sweeps or IDs" in nothing.err
 
 
-def test_what_no_agent_can_run_yet_waits_instead_of_failing(cli: Cli, project: Project) -> None:
+def test_what_no_agent_of_ours_runs_waits_instead_of_failing(cli: Cli, project: Project) -> None:
     project.write("train.py", "")
-    assert cli("queue", "create", "gpu", "--resource", "kubernetes").code == 0
+    project.write("queues.yaml", "{name: gpu, resource: sagemaker}")
+    assert cli("queue", "apply", "queues.yaml").code == 0
     assert cli("add", "--queue", "gpu", "--sweep", "s", "-m", "seed=1", "--", "python", "train.py").code == 0
     assert cli("agent", "--drain").code == 0
     assert [item["state"] for item in json.loads(cli("status", "s", "--json").out)] == ["pending"]
     refused = cli("agent", "--queue", "gpu")
     assert (
         refused.code,
-        "queue 'gpu' is for kubernetes, which this version's agents cannot run yet" in refused.err,
+        "queue 'gpu' is for sagemaker, which our agents do not run" in refused.err,
     ) == (
         2,
         True,
     )
+
+
+def test_what_waits_for_a_cluster_that_is_not_configured_here_waits_on(
+    cli: Cli, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(project.folder))
+    assert cli("queue", "create", "gpu", "--resource", "kubernetes").code == 0
+    assert cli("add", "--queue", "gpu", "--sweep", "s", "-m", "seed=1", "--", "python", "train.py").code == 0
+    assert cli("agent", "--drain").code == 0
+    assert [item["state"] for item in json.loads(cli("status", "s", "--json").out)] == ["pending"]
+    refused = cli("agent", "--queue", "gpu")
+    assert refused.code == 1
+    assert "or no cluster is configured (KUBECONFIG)" in refused.err
 
 
 def test_only_what_engines_run_can_be_left_to_them(cli: Cli) -> None:
@@ -191,5 +207,6 @@ def test_only_what_engines_run_can_be_left_to_them(cli: Cli) -> None:
     local = cli("agent", "--submit-only", "--queue", "here")
     assert local.code == 2
     assert (
-        "queue 'here' is for local-process, which needs an agent that stays; expected one for ray, slurm" in local.err
+        "queue 'here' is for local-process, which needs an agent that stays; expected one for kubernetes, ray, slurm"
+        in local.err
     )

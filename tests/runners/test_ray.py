@@ -5,20 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from launcher.errors import NoRoomError
 from launcher.item import Cancelled, Finished, Lost
-from launcher.runners import Handle, Runner, engines
+from launcher.runners import Runner, engines
 from launcher.runners.ray_link import NAMESPACE, driver_name
 from tests.conftest import until
 from tests.ray_cluster import RayCluster
-from tests.runners.contract import Place, RunnerContract, outcome, processes, submitted
+from tests.runners.contract import Place, outcome, processes, submitted
+from tests.runners.engine_contract import EngineContract, begun, go
 
 SOON = {"poll_seconds": 0.1}
-WAIT = 'echo begun; until [ -e "$LAUNCHER_RUN_DIR/go" ]; do sleep 0.05; done; echo over'
 
 
 def made(root: Path, address: str) -> Place:
@@ -30,7 +29,7 @@ def place(tmp_path: Path, ray_address: str) -> Place:
     return made(tmp_path, ray_address)
 
 
-class TestRay(RunnerContract):
+class TestRay(EngineContract):
     @pytest.fixture
     def place(self, tmp_path: Path, ray_address: str) -> Place:
         return made(tmp_path, ray_address)
@@ -40,17 +39,6 @@ class TestRay(RunnerContract):
 def runner(place: Place) -> Iterator[Runner]:
     with place.runner() as opened:
         yield opened
-
-
-def begun(place: Place, runner: Runner, number: int = 1, **fields: Any) -> tuple[str, Handle]:
-    """A run that waits for a file `go`, and prints `begun` before."""
-    token, handle = place.start(runner, "sh", "-c", WAIT, **fields)
-    until(lambda: place.paths(number).log.is_file() and "begun" in place.log(number), "its start")
-    return token, handle
-
-
-def go(place: Place, number: int = 1) -> None:
-    (place.paths(number).folder / "go").touch()
 
 
 def test_a_run_is_a_task_that_asks_for_what_its_spec_says(place: Place, runner: Runner) -> None:
@@ -98,15 +86,6 @@ def test_what_waits_is_cancelled_before_it_starts(place: Place, runner: Runner) 
     assert runner.poll({token: handle}) == {token: None}
     runner.cancel(token, handle)
     assert outcome(runner, token, handle) == Cancelled("stopped before it was started")
-
-
-def test_a_run_whose_submission_nobody_heard_of_is_found_by_its_lease(place: Place, runner: Runner) -> None:
-    token, handle = begun(place, runner)
-    with place.runner() as other:
-        assert other.submitted(token, place.root) == handle
-        assert other.submitted("none", place.root) is None
-    go(place)
-    assert outcome(runner, token, handle) == Finished(None)
 
 
 def test_the_whole_cluster_is_restarted_and_its_runs_are_lost(

@@ -17,11 +17,11 @@ from launcher.runners import Handle, Runner, engines, slurm_cluster
 from launcher.runners.node import REQUEST
 from launcher.runners.slurm import Slurm
 from tests.conftest import needs, until
-from tests.runners.contract import Place, RunnerContract, outcome, processes, submitted
+from tests.runners.contract import Place, outcome, processes, submitted
+from tests.runners.engine_contract import WAIT, EngineContract, begun, go
 from tests.slurm import SlurmCluster, slurm_missing
 
 SOON = {"poll_seconds": 0.1}
-WAIT = 'echo begun; until [ -e "$LAUNCHER_RUN_DIR/go" ]; do sleep 0.05; done; echo over'
 
 
 @pytest.fixture
@@ -35,21 +35,10 @@ def runner(place: Place) -> Iterator[Runner]:
         yield opened
 
 
-class TestSlurm(RunnerContract):
+class TestSlurm(EngineContract):
     @pytest.fixture
     def place(self, tmp_path: Path, slurm: SlurmCluster) -> Place:
         return Place(tmp_path / "runs", "slurm", {}, SOON)
-
-
-def begun(place: Place, runner: Runner, number: int = 1, **fields: Any) -> tuple[str, Handle]:
-    """A run that waits for a file `go`, and prints `begun` before."""
-    token, handle = place.start(runner, "sh", "-c", WAIT, **fields)
-    until(lambda: place.paths(number).log.is_file() and "begun" in place.log(number), "its start")
-    return token, handle
-
-
-def go(place: Place, number: int = 1) -> None:
-    (place.paths(number).folder / "go").touch()
 
 
 def job_of(handle: Handle) -> str:
@@ -302,15 +291,6 @@ def test_what_slurm_could_never_run_is_found_when_planned(place: Place, runner: 
     assert "#SBATCH --cpus-per-task=2\n" in text
     with pytest.raises(RunnerError, match=r"Slurm would refuse this job: .*configuration is not available"):
         list(runner.show([bad], place.root))
-
-
-def test_a_run_whose_submission_nobody_heard_of_is_found_by_its_lease(place: Place, runner: Runner) -> None:
-    token, handle = begun(place, runner)
-    with place.runner() as other:
-        assert other.submitted(token, place.root) == handle
-        assert other.submitted("none", place.root) is None
-    go(place)
-    assert outcome(runner, token, handle) == Finished(None)
 
 
 def test_accounts_know_what_the_controller_has_forgotten_and_limit_how_much_is_submitted(
