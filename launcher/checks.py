@@ -10,7 +10,8 @@ from typing import Any
 from launcher import schema
 from launcher.errors import Problem, suggest
 from launcher.item import QueueInfo
-from launcher.runners import FOREIGN, RESOURCES, manifest_policy
+from launcher.runners import FOREIGN, RESOURCES
+from launcher.runners.kubernetes.policy import refused
 from launcher.spec import POLICIES
 
 SOURCES = ("uri", "job", "docker_image")
@@ -100,7 +101,7 @@ def wandb_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     container = arguments.get("local-container")
     for option in sorted(set(container) - CONTAINER_OPTIONS) if isinstance(container, Mapping) else ():
         yield Problem(f"resource_args.local-container.{option}", "is refused by W&B's agents")
-    for path in manifest_policy.refused(arguments.get("kubernetes"), "resource_args.kubernetes"):
+    for path in refused(arguments.get("kubernetes"), "resource_args.kubernetes"):
         yield Problem(path, "is refused by W&B's agents")
 
 

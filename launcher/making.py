@@ -40,7 +40,7 @@ def building(
 
     def build(source: Source, document: Mapping[str, Any]) -> JobVersion:
         if not store.renders:
-            from launcher.queues.wandb_jobs import wandb_program
+            from launcher.queues.wandb.jobs import wandb_program
 
             wandb_program()  # it makes the job, when the image is there
         overrides, builder = document["overrides"], document.get("builder") or {}

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from launcher.runners.kubernetes_pod import pod_templates
+from launcher.runners.kubernetes.pod import pod_templates
 from tests.kubernetes_api import KubernetesApi, Object
 
 INDEX = "batch.kubernetes.io/job-completion-index"

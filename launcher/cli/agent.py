@@ -22,7 +22,7 @@ from launcher.errors import LaunchError, NotFoundError, UsageError, suggest
 from launcher.item import HELD, Failed, Finished, RunState
 from launcher.queues import Store
 from launcher.runners import NEEDED, PROGRAMS, REMOTE, RUNNABLE, runnable_here
-from launcher.runners.manifest_policy import FIELDS
+from launcher.runners.kubernetes.policy import FIELDS
 from launcher.slots import chosen, discover
 
 

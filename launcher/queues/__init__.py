@@ -43,8 +43,8 @@ LEASE_SECONDS = 30.0
 _STORES = {
     "sqlite": "launcher.queues.sqlite:SqliteStore",
     "postgresql": "launcher.queues.postgres:PostgresStore",
-    "wandb+https": "launcher.queues.wandb:WandbStore",
-    "wandb+http": "launcher.queues.wandb:WandbStore",
+    "wandb+https": "launcher.queues.wandb.store:WandbStore",
+    "wandb+http": "launcher.queues.wandb.store:WandbStore",
 }
 
 

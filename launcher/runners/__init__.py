@@ -31,7 +31,7 @@ _RUNNERS = {
     "local-container": "launcher.runners.local_container:LocalContainer",
     "slurm": "launcher.runners.slurm:Slurm",
     "ray": "launcher.runners.ray:Ray",
-    "kubernetes": "launcher.runners.kubernetes:Kubernetes",
+    "kubernetes": "launcher.runners.kubernetes.runner:Kubernetes",
 }
 RUNNABLE = tuple(_RUNNERS)
 """The resources that our agents run; items for FOREIGN ones are checked, queued, and wait for W&B's."""

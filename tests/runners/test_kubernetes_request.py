@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from launcher.errors import RunnerError
-from launcher.runners.kubernetes_request import KubernetesRequest, batches, kubernetes_request
+from launcher.runners.kubernetes.request import KubernetesRequest, batches, kubernetes_request
 from tests.kubernetes_api import Object, problems
 from tests.runners.contract import ENVIRON, Place
 

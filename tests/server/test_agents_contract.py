@@ -15,7 +15,7 @@ import pytest
 from launcher.agent import Agent, AgentEvent
 from launcher.item import Cancelled, Failed, Finished, Item, ItemFilter, Lease, Lost, Outcome, Preempted, RunState
 from launcher.queues import Store, open_store
-from launcher.queues.wandb_client import CLIENTS
+from launcher.queues.wandb.client import CLIENTS
 from launcher.slots import Room
 from launcher.spec import LaunchSpec, Source
 from tests.conftest import until
@@ -72,9 +72,9 @@ def seat(
     monkeypatch.setenv("WANDB_API_KEY", served.keys["hal"])
     CLIENTS.clear()
     if request.param == "wandb":
-        monkeypatch.setattr("launcher.queues.wandb_client.LEASES", "no such feature")
+        monkeypatch.setattr("launcher.queues.wandb.client.LEASES", "no such feature")
     url = served.store.url if request.param == "beside" else f"wandb+{served.url}/home"
-    monkeypatch.setattr("launcher.queues.wandb_agent.LOOK_SECONDS", {True: 0.0, False: 0.0})
+    monkeypatch.setattr("launcher.queues.wandb.agent.LOOK_SECONDS", {True: 0.0, False: 0.0})
     with closing(open_store(url)) as store:
         store.register(agent("a"))
         yield Seat(

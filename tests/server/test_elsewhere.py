@@ -14,7 +14,7 @@ import pytest
 
 from launcher.item import Failed, Finished, ItemFilter, RunState
 from launcher.queues import Store, open_store
-from launcher.queues.wandb_client import CLIENTS
+from launcher.queues.wandb.client import CLIENTS
 from launcher.series import unpack
 from tests.conftest import Project, needs, until
 from tests.server.elsewhere import Code, Machine, Server, adder, ended_once, push, reaches, states

@@ -18,7 +18,7 @@ import launcher
 from launcher.errors import AccessError, LaunchError, StoreError
 from launcher.item import AgentInfo, Failed, Finished, ItemFilter, JobVersion, RunState, Sweep
 from launcher.queues import Store, open_store
-from launcher.queues.wandb_client import CLIENTS, retry_after
+from launcher.queues.wandb.client import CLIENTS, retry_after
 from launcher.spec import LaunchSpec
 from tests.conftest import Project, until
 from tests.server.conftest import Served
@@ -270,8 +270,8 @@ def test_faults_on_the_way_lose_no_item_and_double_none(
     together: int, scanning: bool, there: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if scanning:  # as with W&B's own server, which is searched for markers
-        monkeypatch.setattr("launcher.queues.wandb_client.ITEM_ID_IS_RUN_ID", "no such feature")
-    monkeypatch.setattr("launcher.queues.wandb_outbox.TOGETHER", together)
+        monkeypatch.setattr("launcher.queues.wandb.client.ITEM_ID_IS_RUN_ID", "no such feature")
+    monkeypatch.setattr("launcher.queues.wandb.outbox.TOGETHER", together)
     proxy = Proxy(port_of(there), FAULTS)
     push_all(there, proxy).close()
     proxy.close()
@@ -286,7 +286,7 @@ def test_a_client_that_is_killed_ten_times_completes_its_sweep_by_the_same_comma
     proxy = Proxy(port_of(there), {"lost": 0.1}, seconds=0.05)
     environment = {**there.environment(), "XDG_DATA_HOME": str(tmp_path / "data")}
     environment["LAUNCHER_STORE"] = f"wandb+{proxy.url}/team"
-    program = SWEEP.replace("import launcher", "import launcher, launcher.queues.wandb_outbox as o; o.TOGETHER = 2", 1)
+    program = SWEEP.replace("import launcher", "import launcher, launcher.queues.wandb.outbox as o; o.TOGETHER = 2", 1)
 
     def start() -> subprocess.Popen[str]:
         return subprocess.Popen(

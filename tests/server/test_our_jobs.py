@@ -22,7 +22,7 @@ import pytest
 import launcher
 from launcher.errors import LaunchError
 from launcher.item import ItemFilter, RunState
-from launcher.queues.wandb_client import CLIENTS
+from launcher.queues.wandb.client import CLIENTS
 from tests.conftest import Project, until
 from tests.server.conftest import Served, Wandb
 from tests.services import Docker, Registry
@@ -210,7 +210,7 @@ def without(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     programs.mkdir()
     (programs / "git").symlink_to(str(shutil.which("git")))
     monkeypatch.setenv("PATH", str(programs))
-    monkeypatch.setattr("launcher.queues.wandb_jobs.sys.executable", str(programs / "python"))
+    monkeypatch.setattr("launcher.queues.wandb.jobs.sys.executable", str(programs / "python"))
 
 
 @pytest.mark.usefixtures("without")

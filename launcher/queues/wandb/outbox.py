@@ -16,7 +16,7 @@ from typing import Any
 from launcher import canonical
 from launcher.item import Failed, Lease, QueueInfo, RunState
 from launcher.queues.sqlite import SqliteStore
-from launcher.queues.wandb_client import IN_FLIGHT, TRIES, Client, LostReplyError, RefusedError, back_off
+from launcher.queues.wandb.client import IN_FLIGHT, TRIES, Client, LostReplyError, RefusedError, back_off
 
 SENDER = "sender"
 TOGETHER = 16

@@ -1,5 +1,5 @@
 """What Kubernetes is asked, from leases alone: the manifest of a run (a Job, or what its queue's owner gives), and the
-Indexed Job of the runs that share one, as values that can be printed. `kubernetes` calls it, and creates what comes of
+Indexed Job of the runs that share one, as values that can be printed. `runner` calls it, and creates what comes of
 it. No file system is presumed: config, command and environment travel in the manifest, secrets by reference."""
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from launcher.item import Lease
 from launcher.paths import RunPaths
 from launcher.runners.engines import EngineRequest
 from launcher.runners.environment import macros
-from launcher.runners.kubernetes_pod import JOB, PodRun, lay_run, pod_templates
-from launcher.runners.manifest_policy import refused
+from launcher.runners.kubernetes.pod import JOB, PodRun, lay_run, pod_templates
+from launcher.runners.kubernetes.policy import refused
 from launcher.template import MACRO, fill
 
 MANAGED = "app.kubernetes.io/managed-by"

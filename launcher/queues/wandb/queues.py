@@ -10,7 +10,7 @@ from launcher import canonical
 from launcher.errors import ConflictError, NotFoundError, StoreError, UsageError
 from launcher.item import JobVersion, QueueInfo
 from launcher.queues.sqlite import SqliteStore
-from launcher.queues.wandb_client import Client
+from launcher.queues.wandb.client import Client
 
 PROJECT = "model-registry"  # where W&B keeps all queues
 KEPT = ("name", "entity", "resource", "resource_args", "variables", "prioritization", "links", "created_at")

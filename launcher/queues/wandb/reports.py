@@ -12,8 +12,8 @@ from typing import Any
 from launcher import canonical
 from launcher.item import Cancelled, Failed, Finished
 from launcher.paths import RunPaths
-from launcher.queues.wandb_client import Client
-from launcher.queues.wandb_taken import Taken
+from launcher.queues.wandb.client import Client
+from launcher.queues.wandb.taken import Taken
 from launcher.series import to_history
 
 LOG, SUMMARY, HISTORY = "output.log", "wandb-summary.json", "wandb-history.jsonl"

@@ -1,5 +1,5 @@
 """What a cluster has of ours, kept up to date: listed once, then watched, by a thread for each kind of object. A watch
-that breaks goes on where it was; one whose place is too old (410 Gone) begins with a list. `kubernetes` reads it."""
+that breaks goes on where it was; one whose place is too old (410 Gone) begins with a list. `runner` reads it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.runners.kubernetes_cluster import ApiError, Cluster
+from launcher.runners.kubernetes.cluster import ApiError, Cluster
 
 PAUSE_SECONDS = 1.0
 """How long to rest, at first, after trouble; up to thirty times that."""

@@ -1,5 +1,5 @@
 """Where runs are on Kubernetes: the clusters an agent talks to, what it watches there, and the file by which whoever
-comes after it finds the same. `kubernetes` calls it."""
+comes after it finds the same. `runner` calls it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 from launcher.paths import RunPaths, write_atomically
 from launcher.runners import Handle
-from launcher.runners import kubernetes_words as words
 from launcher.runners.engines import Word
-from launcher.runners.kubernetes_cluster import Cluster
-from launcher.runners.kubernetes_request import RUNS, root_label, selector
-from launcher.runners.kubernetes_watch import Watched
+from launcher.runners.kubernetes import words
+from launcher.runners.kubernetes.cluster import Cluster
+from launcher.runners.kubernetes.request import RUNS, root_label, selector
+from launcher.runners.kubernetes.watch import Watched
 
 PLACES = ".kubernetes"
 """The file, below the folder of runs, that names where its runs were submitted: a JSON object a line."""

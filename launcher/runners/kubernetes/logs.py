@@ -1,5 +1,5 @@
 """What runs print in their pods, brought to their logs: some are followed while they run, and all are fetched whole
-when they have ended. `kubernetes` calls it."""
+when they have ended. `runner` calls it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from launcher.runners.kubernetes_cluster import ApiError, Cluster
-from launcher.runners.kubernetes_words import main
+from launcher.runners.kubernetes.cluster import ApiError, Cluster
+from launcher.runners.kubernetes.words import main
 
 FOLLOWED = 32
 """How many logs are followed at a time: each is a connection to the cluster, and one from it to a node."""

@@ -1,5 +1,5 @@
 """The API of one Kubernetes cluster, through the official client (the extra `kubernetes`): what is created, listed,
-watched, read and deleted, as plain JSON, whatever kind it is of. `kubernetes` and `kubernetes_watch` call it."""
+watched, read and deleted, as plain JSON, whatever kind it is of. `places` and `watch` call it."""
 
 from __future__ import annotations
 

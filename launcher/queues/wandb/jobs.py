@@ -17,7 +17,7 @@ from pathlib import Path
 from launcher.errors import StoreError
 from launcher.item import JobVersion
 from launcher.queues.sqlite import SqliteStore
-from launcher.queues.wandb_client import Client
+from launcher.queues.wandb.client import Client
 
 SECONDS = 600
 """How long the command line may take: it fetches the repository of a git job, and uploads the code of others."""

@@ -1,5 +1,5 @@
 """What Kubernetes says of a run, read from its object (a Job, or what its queue's owner gives) and its pods: one table
-of native states, and how the run's own container ended. Pure; `kubernetes` calls it."""
+of native states, and how the run's own container ended. Pure; `runner` calls it."""
 
 from __future__ import annotations
 

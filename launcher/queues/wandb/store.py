@@ -31,12 +31,12 @@ from launcher.item import (
     Sweep,
 )
 from launcher.queues.sqlite import SqliteStore
-from launcher.queues.wandb_agent import WandbAgents
-from launcher.queues.wandb_client import RefusedError, client_of
-from launcher.queues.wandb_jobs import WandbJobs
-from launcher.queues.wandb_outbox import NO_PROJECT, SENDER, Outbox
-from launcher.queues.wandb_queues import PROJECT
-from launcher.queues.wandb_records import WAITING, WandbRecords
+from launcher.queues.wandb.agent import WandbAgents
+from launcher.queues.wandb.client import RefusedError, client_of
+from launcher.queues.wandb.jobs import WandbJobs
+from launcher.queues.wandb.outbox import NO_PROJECT, SENDER, Outbox
+from launcher.queues.wandb.queues import PROJECT
+from launcher.queues.wandb.records import WAITING, WandbRecords
 from launcher.waits import Blocker, Stall
 
 if TYPE_CHECKING:

@@ -19,14 +19,14 @@ from launcher.errors import RunnerError
 from launcher.item import Failed, Lease, Outcome
 from launcher.paths import RunPaths, write_atomically, yaml_text
 from launcher.runners import Handle, Request, Stray, Told
-from launcher.runners import kubernetes_words as words
 from launcher.runners.engines import Judge, Said, Waking, Word, withdraw
-from launcher.runners.kubernetes_cluster import ApiError, Cluster, kubernetes_missing
-from launcher.runners.kubernetes_logs import Logs
-from launcher.runners.kubernetes_places import Places, pods_path, root_of
-from launcher.runners.kubernetes_request import RUNS, KubernetesRequest, batches, kubernetes_request
-from launcher.runners.kubernetes_submission import Submissions
-from launcher.runners.kubernetes_watch import Seen
+from launcher.runners.kubernetes import words
+from launcher.runners.kubernetes.cluster import ApiError, Cluster, kubernetes_missing
+from launcher.runners.kubernetes.logs import Logs
+from launcher.runners.kubernetes.places import Places, pods_path, root_of
+from launcher.runners.kubernetes.request import RUNS, KubernetesRequest, batches, kubernetes_request
+from launcher.runners.kubernetes.submission import Submissions
+from launcher.runners.kubernetes.watch import Seen
 from launcher.runners.node import OUTCOME, REQUEST
 
 POLL_SECONDS = 5.0

@@ -1,5 +1,5 @@
 """How runs get to Kubernetes, each exactly once: names are made of leases, and a call without an answer is made again
-until it is known. `kubernetes` calls it."""
+until it is known. `runner` calls it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from launcher.errors import NoRoomError, RunnerError
 from launcher.paths import RunPaths
 from launcher.runners import Handle
 from launcher.runners.engines import withdraw, write_request
-from launcher.runners.kubernetes_cluster import ApiError, Cluster, kubernetes_missing
-from launcher.runners.kubernetes_places import Places, handle_of
-from launcher.runners.kubernetes_request import KubernetesBatch, KubernetesRequest
+from launcher.runners.kubernetes.cluster import ApiError, Cluster, kubernetes_missing
+from launcher.runners.kubernetes.places import Places, handle_of
+from launcher.runners.kubernetes.request import KubernetesBatch, KubernetesRequest
 
 
 class Submissions:

@@ -1,5 +1,5 @@
 """The pods of a run on Kubernetes: its command, environment and folder laid into what its queue's owner gave, whose own
-keys win. Pure; `kubernetes_request` calls it."""
+keys win. Pure; `request` calls it."""
 
 from __future__ import annotations
 

@@ -14,12 +14,12 @@ from typing import Any
 from launcher import canonical
 from launcher.errors import AccessError, NotFoundError, SourceError, StoreError
 from launcher.item import AgentInfo, Lease, Outcome, Preempted, QueueInfo, RunState
-from launcher.queues.wandb_client import LostReplyError, RefusedError
-from launcher.queues.wandb_ends import Ends
-from launcher.queues.wandb_outbox import NO_PROJECT
-from launcher.queues.wandb_queues import PROJECT, WandbQueues
-from launcher.queues.wandb_reports import Reports
-from launcher.queues.wandb_taken import Taken, TakenLeases, item_from
+from launcher.queues.wandb.client import LostReplyError, RefusedError
+from launcher.queues.wandb.ends import Ends
+from launcher.queues.wandb.outbox import NO_PROJECT
+from launcher.queues.wandb.queues import PROJECT, WandbQueues
+from launcher.queues.wandb.reports import Reports
+from launcher.queues.wandb.taken import Taken, TakenLeases, item_from
 from launcher.slots import ANY_ROOM, Room
 from launcher.waits import Stall
 

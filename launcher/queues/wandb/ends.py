@@ -11,11 +11,11 @@ from typing import Any
 from launcher import canonical
 from launcher.errors import AccessError
 from launcher.item import Cancelled, Failed, Finished, Lease, Lost, Outcome, Preempted
-from launcher.queues.wandb_client import Client, RefusedError
-from launcher.queues.wandb_outbox import spec_text
-from launcher.queues.wandb_queues import PROJECT
-from launcher.queues.wandb_reports import LOG, Reports, lines_of
-from launcher.queues.wandb_taken import Taken, TakenLeases
+from launcher.queues.wandb.client import Client, RefusedError
+from launcher.queues.wandb.outbox import spec_text
+from launcher.queues.wandb.queues import PROJECT
+from launcher.queues.wandb.reports import LOG, Reports, lines_of
+from launcher.queues.wandb.taken import Taken, TakenLeases
 
 CONFLICT = 409
 
