@@ -28,11 +28,21 @@ def main() -> None:
             "hydra/launcher=launch_queue, or launcher add --app train.py"
         )
     if program == "--task":
-        from launcher.hydra_app.task import run_task
-
-        run_task(Path(words[0]), words[1:], Job.of_environment(os.environ))
+        _run_task(Path(words[0]), words[1:])
     else:
         _run_app(program, words)
+
+
+def _run_task(file: Path, point: Sequence[str]) -> None:
+    """A task function that was pickled when it was queued."""
+    from hydra.types import HydraContext
+
+    from launcher.hydra_app.task import kept_task
+
+    loader, callbacks, task, config = kept_task(file)
+    job = Job.of_environment(os.environ)
+    enter(job.master)
+    run(job, HydraContext(loader, callbacks), config, task, point)
 
 
 def _run_app(program: str, words: list[str]) -> None:

@@ -6,12 +6,11 @@ from __future__ import annotations
 import hashlib
 import pickle
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.errors import LaunchError
-from launcher.hydra_app.master import Job, Master
+from launcher.hydra_app.master import Master
 
 if TYPE_CHECKING:
     from hydra._internal.callbacks import Callbacks
@@ -51,18 +50,14 @@ def keep_task(
     return App(str(Path.cwd()), ("--task", str(file)))
 
 
-def run_task(file: Path, point: Sequence[str], job: Job) -> None:
-    """Run a pickled task function as the job of this process."""
+def kept_task(file: Path) -> tuple[ConfigLoader, Callbacks, TaskFunction, DictConfig]:
+    """What `keep_task` was given, with Hydra in this process as it was there."""
     from hydra.core.singleton import Singleton
     from hydra.core.utils import setup_globals
-    from hydra.types import HydraContext
-
-    from launcher.hydra_app.job import enter, run
 
     with file.open("rb") as content:
         sys.path[:] = pickle.load(content)  # noqa: S301 - written by keep_task
         state, loader, callbacks, task, config = pickle.load(content)  # noqa: S301
     Singleton.set_state(state)
     setup_globals()
-    enter(job.master)
-    run(job, HydraContext(loader, callbacks), config, task, point)
+    return loader, callbacks, task, config
