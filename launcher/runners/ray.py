@@ -167,9 +167,8 @@ class Ray:
 
     def submitted(self, token: str, root: Path) -> Handle | None:
         """See `Runner.submitted`."""
-        for stray in self._all(root):
-            if stray.token == token:
-                address, _, folder = str(stray.id).partition("|")
+        for address in self._addresses(root):
+            if folder := self._call(address, root, "folder", token):
                 return {"address": address, "root": str(root), "dir": folder}
         return None
 
@@ -196,13 +195,15 @@ class Ray:
         while self._links:
             _end(self._links.popitem()[1])
 
+    def _addresses(self, root: Path) -> set[str]:
+        """The clusters that may have runs of this folder."""
+        named = os.environ.get("RAY_ADDRESS")
+        return set(self._links) | ({named} if named and root.is_dir() else set())
+
     def _all(self, root: Path) -> list[Stray]:
-        addresses = set(self._links)
-        if os.environ.get("RAY_ADDRESS") and root.is_dir():
-            addresses.add(os.environ["RAY_ADDRESS"])
         return [
             Stray(f"{address}|{folder}", Path(folder).parent.name, token)
-            for address in addresses
+            for address in self._addresses(root)
             for token, folder in self._call(address, root, "running").items()
         ]
 

@@ -78,15 +78,18 @@ class Driver:
         self._collect()
         return {token: self._folders[token] for token in self._running}
 
+    def folder(self, token: str) -> str | None:
+        """The folder of a run that was submitted, also if it has ended; None of one that it never heard of."""
+        return self._folders.get(token)
+
     def _collect(self) -> None:
         references = list(self._running.values())
         ready, _ = self._ray.wait(references, num_returns=len(references), timeout=0) if references else ([], [])
         done = set(ready)
         for token in [token for token, reference in self._running.items() if reference in done]:
             self._ended[token] = self._how(self._running.pop(token))
-            self._folders.pop(token)
         for token in list(self._ended)[:-KEPT]:
-            del self._ended[token]
+            del self._ended[token], self._folders[token]
 
     def _how(self, reference: Any) -> Said:
         try:
