@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 import secrets
 import string
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from launcher.errors import AccessError, ConflictError, NotFoundError, UsageError, suggest
 from launcher.queues import Store
@@ -52,6 +54,22 @@ class User:
 def hash_of(key: str) -> str:
     """What is stored of a key: 240 random bits need no slow hash, and none can be guessed from it."""
     return hashlib.sha256(key.encode()).hexdigest()
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a Host header names this machine by an address of its own, with or without a port; what is no proper name
+    does not. A web page may give its own name this machine's address (DNS rebinding), and then ask as if it were ours.
+
+    >>> [is_this_machine(host) for host in ("LocalHost:8080", "[::1]:8080", "evil.example", "", "localhost@evil")]
+    [True, True, False, False, False]
+    """
+    try:
+        parts = urlsplit(f"//{host}")
+        if parts.netloc != host or parts.username is not None:
+            return False
+        return parts.hostname == "localhost" or ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
 
 
 def parse_roles(given: Sequence[str], name: str) -> dict[str, str]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from launcher.errors import AccessError, LaunchError, NotFoundError, UsageError
 from launcher.provenance import login
 from launcher.queues import Store
 from launcher.server import streams
-from launcher.server.access import NAME, Accounts, User
+from launcher.server.access import NAME, Accounts, User, is_this_machine
 from launcher.server.agents import Caretaker
 from launcher.server.desk import Ask, Desk
 from launcher.server.execution import Engine, refusal, status_of
@@ -182,16 +181,10 @@ async def _ask(desk: Desk, request: Request) -> Ask:
         user = desk.accounts.user(key_of(request.headers.get("authorization")))
     except AccessError as error:
         raise UnauthorizedError(str(error)) from error
-    if user is desk.accounts.everybody and not _is_local(request.url.hostname):
-        # A web page may give its own name this machine's address, and then ask as if it were ours.
-        raise UnauthorizedError(f"{request.url.hostname!r} is not this machine, and no user has an API key")
+    host = request.headers.get("host", "")  # Starlette's own reading of it takes what it cannot read for this machine
+    if user is desk.accounts.everybody and not is_this_machine(host):
+        raise UnauthorizedError(f"{host!r} is not this machine, and no user has an API key")
     return Ask(desk, user, str(request.base_url).rstrip("/"))
-
-
-def _is_local(host: str | None) -> bool:
-    with suppress(ValueError):
-        return ipaddress.ip_address(host or "").is_loopback
-    return host == "localhost"
 
 
 def key_of(header: str | None) -> str | None:

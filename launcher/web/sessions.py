@@ -12,12 +12,11 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 
 from launcher.errors import AccessError
-from launcher.server.access import KEY, User, hash_of
+from launcher.server.access import KEY, User, hash_of, is_this_machine
 from launcher.server.desk import Desk
 
 COOKIE = "launcher_session"
 SESSION_SECONDS = 14 * 24 * 3600
-LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 SAFE = frozenset({"GET", "HEAD"})
 
 
@@ -48,7 +47,7 @@ class Sessions:
         digest = self._digest(cookie)
         user = self.desk.accounts.of_hash(digest)
         local = self.desk.accounts.open
-        if local and hostname(request.headers.get("host", "")) not in LOCAL_HOSTS:
+        if local and not is_this_machine(request.headers.get("host", "")):
             raise AccessError(
                 "this server has no users, so it answers only to localhost and 127.0.0.1; add users to give it a name: "
                 "launcher user add NAME"
@@ -91,15 +90,3 @@ class Sessions:
 
     def _signed(self, text: str) -> str:
         return hmac.new(self.desk.storage.secret, f"web {text}".encode(), hashlib.sha256).hexdigest()
-
-
-def hostname(host: str) -> str:
-    """The name in a Host header, without its port.
-
-    >>> hostname("LocalHost:8080"), hostname("[::1]:8080"), hostname("evil.example")
-    ('localhost', '::1', 'evil.example')
-    """
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
