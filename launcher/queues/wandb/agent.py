@@ -312,8 +312,11 @@ class WandbAgents(WandbQueues):
         """See `Store.take_notice`: agents beside the server's store send its notices."""
 
     def patch(self, digest: str) -> bytes:
-        """See `Store.patch`; SourceError where the server does not give it."""
-        if not self._client.leases or self._me is None:
+        """See `Store.patch`: for an agent the server's, else of what is added from here, until a job is made of it.
+        SourceError where the server gives none."""
+        if self._me is None:
+            return self._local.patch(digest)
+        if not self._client.leases:
             raise SourceError(f"its code has uncommitted changes ({digest[:12]}), which {self.url} does not keep")
         query = "query Patch($id: ID!, $digest: String!) { launchAgent(id: $id) { patch(digest: $digest) } }"
         try:

@@ -105,10 +105,6 @@ class WandbJobs:
         """See `Store.keep_patch`: here, until a job is made of it."""
         self._local.keep_patch(digest, content)
 
-    def patch(self, digest: str) -> bytes:
-        """See `Store.patch`."""
-        return self._local.patch(digest)
-
 
 def wandb_program() -> str:
     """W&B's command line: on PATH, else beside this Python. StoreError where there is none."""
