@@ -19,6 +19,9 @@ from tests.conftest import REPOSITORY, Project, until
 from tests.kubernetes_node import Node
 from tests.slurm import SlurmCluster
 
+KEPT = "retry: {max_attempts: 9}\n"
+"""Items that an agent had not submitted when it was killed lose an attempt."""
+
 COUNTING = """\
 import os, pathlib, time
 done = pathlib.Path(os.environ["DONE"])
@@ -35,10 +38,11 @@ def cluster(project: Project, slurm: SlurmCluster) -> SlurmCluster:
     return slurm
 
 
-def add(project: Project, count: int) -> None:
-    words = ["add", "--queue", "slurm", "--sweep", "s", "-m", f"seed=range({count})", f"name={project.folder.name}"]
-    env = f"+launch.resource_args.slurm.env={{DONE: {project.folder}/done}}"
-    done = project.run(*words, env, "+launch.resource=slurm", "--", "python", "train.py")
+def add(project: Project, count: int, engine: str = "slurm") -> None:
+    words = ["add", "--queue", engine, "--sweep", "s", "-m", f"seed=range({count})", f"name={project.folder.name}"]
+    env = f"+launch.resource_args.{engine}.env={{DONE: {project.folder}/done}}"
+    kept = "+launch.retry.max_attempts=9"
+    done = project.run(*words, env, kept, f"+launch.resource={engine}", "--", "python", "train.py")
     assert done.code == 0, done.err
 
 
@@ -76,21 +80,34 @@ def test_what_was_cancelled_meanwhile_is_cancelled_in_slurm(project: Project, cl
     until(lambda: not cluster.jobs(), "the end of all jobs")
 
 
-def test_an_agent_killed_at_any_moment_loses_and_doubles_nothing(project: Project, cluster: SlurmCluster) -> None:
-    add(project, 30)
+def agents_are_killed(project: Project, count: int) -> None:
+    """Agents are killed at any moment, until one may end what `count` items there are."""
     for moment in (0.4, 0.5, 0.6, 0.8, 1.2):
         agent = project.start("agent", "--poll-seconds", "0.2", start_new_session=True)
-        assert agent.stdout is not None
         try:
             agent.wait(moment + random.random() * 0.2)
-        except Exception:
+        except subprocess.TimeoutExpired:
             os.killpg(agent.pid, signal.SIGKILL)
         agent.communicate()
     last = project.run("agent", "--drain", "--poll-seconds", "0.2")
     assert last.code == 0, last.err
-    assert {item["state"] for item in items(project)} == {"finished"}
+    told = [item for item in items(project) if item["state"] != "finished"]
+    assert told == [], project.run("show", told[0]["id"]).out
     assert set(completed(project).values()) == {1}, "none twice"
-    assert len(completed(project)) == 30
+    assert len(completed(project)) == count
+
+
+def test_an_agent_killed_at_any_moment_loses_and_doubles_nothing(project: Project, cluster: SlurmCluster) -> None:
+    add(project, 30)
+    agents_are_killed(project, 30)
+
+
+def test_an_agent_of_ray_killed_at_any_moment_loses_and_doubles_nothing(project: Project, ray_address: str) -> None:
+    project.write("train.py", COUNTING)
+    (project.folder / "done").mkdir()
+    assert project.run("queue", "create", "ray", "--resource", "ray").code == 0
+    add(project, 20, "ray")
+    agents_are_killed(project, 20)
 
 
 def chaos_agent(project: Project, **environ: str) -> subprocess.Popen[str]:
@@ -178,22 +195,11 @@ def test_an_agent_of_kubernetes_killed_at_any_moment_loses_and_doubles_nothing(
 ) -> None:
     (project.folder / "done").mkdir()
     assert project.run("queue", "create", "kubernetes", "--resource", "kubernetes").code == 0
-    project.write("conf/launch/pods.yaml", "queue_name: kubernetes\nresource: kubernetes\ndocker_image: box:1\n")
+    project.write("conf/launch/pods.yaml", "queue_name: kubernetes\nresource: kubernetes\ndocker_image: box:1\n" + KEPT)
     script = f'sleep 0.05; touch "{project.folder}/done/$WANDB_RUN_ID-$$-$(date +%N)"'
     words = ["add", "--sweep", "s", "-m", "+launch=pods", "seed=range(20)", "--", "sh", "-c", script]
     assert project.run(*words).code == 0
-    for moment in (0.6, 0.8, 1.0, 1.3):
-        agent = project.start("agent", "--poll-seconds", "0.2", start_new_session=True)
-        try:
-            agent.wait(moment + random.random() * 0.2)
-        except subprocess.TimeoutExpired:
-            os.killpg(agent.pid, signal.SIGKILL)
-        agent.communicate()
-    last = project.run("agent", "--drain", "--poll-seconds", "0.2")
-    assert last.code == 0, last.err
-    assert {item["state"] for item in items(project)} == {"finished"}
-    assert set(completed(project).values()) == {1}, "none twice"
-    assert len(completed(project)) == 20
+    agents_are_killed(project, 20)
 
 
 @pytest.mark.timeout(300)
