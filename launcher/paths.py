@@ -20,8 +20,12 @@ PRIVATE = ".private"
 def write_atomically(path: Path, text: str) -> None:
     """Write `text` so that readers, and a crash at any moment, see the old file or the whole new one."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@ does nothing outside of a run, so the same program works by hand."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -48,8 +49,17 @@ def report(**metrics: Any) -> dict[str, Any]:
     except ValueError:
         before = {}  # the file was not ours: what was there cannot be kept
     result = {**(before if isinstance(before, dict) else {}), **plain}
-    write_atomically(path, canonical.encode(result))
+    _leave(path, canonical.encode(result))
     return result
+
+
+def _leave(path: Path, text: str) -> None:
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        path.write_text(text, encoding="utf-8")  # a mount, as a pod's termination message: no file takes its place
 
 
 def _report_point(point: dict[str, Any], result: Path | None) -> dict[str, Any]:

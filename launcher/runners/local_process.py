@@ -113,11 +113,13 @@ class LocalProcess:
 
     def close(self) -> None:
         """See `Runner.close`: the keeper ends with its last run."""
-        if self._keeper and self._keeper.stdin:
+        with self._lock:
+            running = self._keeper  # it is forgotten once it has ended, which may be while this waits
+        if running and running.stdin:
             with suppress(BrokenPipeError):
-                self._keeper.stdin.close()
+                running.stdin.close()
             if not self._kept:
-                self._keeper.wait(GRACE_SECONDS)
+                running.wait(GRACE_SECONDS)
 
     # -- the keeper -----------------------------------------------------------------------------------------------
 

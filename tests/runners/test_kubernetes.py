@@ -4,6 +4,8 @@ only it has: Jobs that runs share, objects of other kinds, and all that goes wro
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from launcher.errors import NoRoomError, RunnerError
 from launcher.item import Cancelled, Failed, Finished, Lost, Outcome, Preempted
 from launcher.runners import Handle, Runner, engines
-from tests.conftest import until
+from tests.conftest import REPOSITORY, until
 from tests.kubernetes_api import Fault, KubernetesApi, Object, problems
 from tests.kubernetes_node import Node
 from tests.runners.contract import ENVIRON, SECRETS, Place, outcome, submitted
@@ -206,9 +208,18 @@ def test_a_cluster_that_takes_no_more_is_asked_again_later(
     assert outcome(runner, *place.start(runner, "true")) == Finished(None)
 
 
-def test_what_the_server_asks_to_wait_for_is_waited_for(place: Place, runner: Runner, api: KubernetesApi) -> None:
-    api.faults.append(Fault("POST", "/jobs", 429, "TooManyRequests", "slow", {"Retry-After": "1"}))
-    assert outcome(runner, *place.start(runner, "true")) == Finished(None)
+def test_a_server_that_says_when_to_come_again_is_left_alone_until_then(
+    place: Place, runner: Runner, api: KubernetesApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.faults.append(Fault("POST", "/jobs", 429, "TooManyRequests", "slow", {"Retry-After": "3600"}, times=9))
+    [refused] = submitted(runner, [place.request(runner, "true")])
+    assert isinstance(refused, NoRoomError)
+    asked, now = len(api.calls), time.monotonic()
+    for later, room in ((3500.0, False), (3700.0, True)):
+        monkeypatch.setattr(time, "monotonic", lambda later=later: now + later)
+        assert (runner.room() > 0) is room
+    monkeypatch.undo()
+    assert [call for call in api.calls[asked:] if call[0] == "POST"] == []
 
 
 def test_what_the_server_refuses_fails_with_its_words(place: Place, runner: Runner, api: KubernetesApi) -> None:
@@ -288,6 +299,15 @@ def test_config_and_result_travel_with_the_pod(apart: Place) -> None:
     with apart.runner() as runner:
         assert outcome(runner, *apart.start(runner, "sh", "-c", script)) == Finished({"loss": 0.5})
         assert apart.log() == "lr: 0.1\n"
+
+
+def test_a_program_reports_into_a_pod_as_anywhere(apart: Place) -> None:
+    script = "import launcher; launcher.report(a=1); launcher.report(b=2.5)"
+    with apart.runner() as runner:
+        started = apart.start(
+            runner, sys.executable, "-c", script, resource_args={"env": {"PYTHONPATH": str(REPOSITORY)}}
+        )
+        assert outcome(runner, *started) == Finished({"a": 1, "b": 2.5}), apart.log()
 
 
 def test_a_result_that_is_too_long_for_its_way_is_told_so(apart: Place) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ CLIENTS = Path(__file__).parent / "clients"
 OLD = "0.18.0"
 OLD_PINS = Path(__file__).parent / f"wandb-{OLD}.txt"
 PATIENCE_SECONDS = 100
+AGENT_END_SECONDS = 30
 
 
 @dataclass
@@ -120,26 +121,27 @@ class Wandb:
         done = self._run([str(self.programs / "wandb"), *arguments], served, more)
         return done.stdout + done.stderr
 
-    def start(self, served: Served, *arguments: str, **more: str) -> subprocess.Popen[str]:
-        """A command of the command line that goes on."""
-        return subprocess.Popen(
-            [str(self.programs / "wandb"), *arguments], env=served.environment(**more), cwd=served.folder, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-
     @contextmanager
-    def agent(self, served: Served, queue: str, jobs: int) -> Iterator[subprocess.Popen[str]]:
-        """The launch agent of this release, its programs first on its PATH, while the block lasts."""
+    def agent(self, served: Served, queue: str, jobs: int, **more: str) -> Iterator[Path]:
+        """The launch agent of this release while the block lasts, its programs first on its PATH; what it prints is in
+        the file. Its own end may hang, or leave its service: that is not what is tested, and ends nothing here."""
         path = f"{self.programs}{os.pathsep}{os.environ['PATH']}"
-        process = self.start(served, "launch-agent", "-e", "team", "-q", queue, "-j", str(jobs), PATH=path)
+        arguments = ["launch-agent", "-e", "team", "-q", queue, "-j", str(jobs)]
+        log = served.folder / "agent.log"
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                [str(self.programs / "wandb"), *arguments], env=served.environment(**{"PATH": path, **more}),
+                cwd=served.folder, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
         try:
-            yield process
-            process.send_signal(signal.SIGINT)
-            process.communicate(timeout=PATIENCE_SECONDS)
+            yield log
         finally:
-            if process.poll() is None:
-                process.kill()
-                process.communicate()
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(AGENT_END_SECONDS)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def _run(self, command: list[str], served: Served, more: dict[str, str]) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -164,20 +163,16 @@ def test_the_agent_executes_containers_to_the_end(wandb: Wandb, served: Served, 
     wandb.cli(served, *add, "-c", json.dumps({"sweep_id": made["name"]}))
     wandb.cli(served, *add)
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-    agent = wandb.start(served, "launch-agent", "-e", "team", "-q", "default", "-j", "2", PATH=path)
     refused, training = served.store.items(ItemFilter(queue="team/default"))
 
     def state(item_id: str) -> RunState:
         return next(served.store.items(ItemFilter(ids=(item_id,)))).state
 
-    try:
+    with wandb.agent(served, "default", 2, PATH=path) as log:
         until(lambda: state(refused.id) is RunState.FAILED, "the item of a sweep that is over")
         until(lambda: state(training.id) is RunState.FINISHED, "the training")
-    finally:
-        agent.send_signal(signal.SIGINT)
-        told, _ = agent.communicate(timeout=60)
     failed, finished = served.store.items(ItemFilter(queue="team/default"))
-    assert f"sweep ({made['name']}) was in a terminal state" in str(failed.reason), told
+    assert f"sweep ({made['name']}) was in a terminal state" in str(failed.reason), log.read_text()
     assert (finished.result or {})["best"] == 0.5
     notes = served.store.record("item", failed.id)
     assert notes

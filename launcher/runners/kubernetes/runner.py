@@ -9,7 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +21,10 @@ from launcher.paths import RunPaths, write_atomically, yaml_text
 from launcher.runners import Handle, Request, Stray, Told
 from launcher.runners.engines import Judge, Said, Waking, Word, withdraw
 from launcher.runners.kubernetes import words
-from launcher.runners.kubernetes.cluster import ApiError, Cluster, kubernetes_missing
+from launcher.runners.kubernetes.cluster import ApiError, kubernetes_missing
+from launcher.runners.kubernetes.deletions import Deletions
 from launcher.runners.kubernetes.logs import Logs
-from launcher.runners.kubernetes.places import Places, pods_path, root_of
+from launcher.runners.kubernetes.places import Places, root_of
 from launcher.runners.kubernetes.request import RUNS, KubernetesRequest, batches, kubernetes_request
 from launcher.runners.kubernetes.submission import Submissions
 from launcher.runners.kubernetes.watch import Seen
@@ -36,6 +37,9 @@ ADMITTED = 5000
 
 AT_ONCE = 8
 """How many calls are made at a time."""
+
+SETTLE_SECONDS = 1.0
+"""How long the pods of an object that ended may still be heard of: two watches tell of the two."""
 
 GATHER_SECONDS = 2.0
 """How long a look waits for the logs of what has ended."""
@@ -62,14 +66,15 @@ class Kubernetes:
         self._logs = Logs(self._pool, self._changed)
         self._places = Places(self._changed)
         self._submissions = Submissions(self._places, poll_seconds)
+        self._deletions = Deletions(self._places, self._pool, self._waking.closed, poll_seconds)
         self._lock = threading.Lock()
         self._news: set[str] = set()
         self._asked = -math.inf
         self._runs: dict[str, dict[str, Handle]] = {}
         self._held = 0
         self._stopping: set[str] = set()
-        self._deleting: dict[tuple[str, str], Future[None]] = {}
         self._waits: dict[str, float] = {}
+        self._ends: dict[str, float] = {}
 
     def request(self, lease: Lease, paths: RunPaths, code: str, environ: Mapping[str, str]) -> KubernetesRequest:
         """See `Runner.request`."""
@@ -137,7 +142,7 @@ class Kubernetes:
         if token not in self._stopping:
             self._stopping.add(token)
             if handle["index"] is None:
-                self._end_object(handle)
+                self._deletions.object(handle)
             self._changed(handle["name"])
 
     def strays(self, root: Path) -> list[Stray]:
@@ -165,11 +170,11 @@ class Kubernetes:
         doomed = {stray.token for stray in strays}
         for handle in handles:
             if set(handle["sharing"]) <= doomed:
-                self._end_object(handle)
+                self._deletions.object(handle)
             else:
-                self._end_pods(handle)
+                self._deletions.pods(handle)
         deadline = time.monotonic() + DEATH_SECONDS
-        while any(self._has_pods(handle) for handle in handles) and time.monotonic() < deadline:
+        while any(self._deletions.has_pods(handle) for handle in handles) and time.monotonic() < deadline:
             self._waking.closed.wait(0.1)
 
     def close(self) -> None:
@@ -205,9 +210,13 @@ class Kubernetes:
         pod = words.speaker(own, told.word)
         if told.word is Word.GOES_ON:
             self._look_after(token, handle, pod, seen)
-        elif pod and not self._written(token, handle, pod):
+        elif not (self._written(token, handle, pod) if pod else self._settled(token)):
             return None
         return _honest(Judge("Kubernetes").outcome(told, token, folder, token in self._stopping), pod)
+
+    def _settled(self, token: str) -> bool:
+        """Whether a run without pods ended long enough ago: pods are heard of apart from objects, and maybe later."""
+        return time.monotonic() >= self._ends.setdefault(token, time.monotonic()) + SETTLE_SECONDS
 
     def _look_after(self, token: str, handle: Handle, pod: Mapping[str, Any] | None, seen: Sequence[Seen]) -> None:
         """What is to be done for a run that goes on: follow its log, end it where it is stopped or never starts."""
@@ -227,9 +236,9 @@ class Kubernetes:
             why = f"Kubernetes cannot start the image {image!r}: {reason}: {message}"
             _record(paths, {"token": token, "stopped": False, "timed_out": False, "exit_code": None, "why": why})
             if handle["index"] is None:
-                self._end_object(handle)
+                self._deletions.object(handle)
             else:
-                self._end_pods(handle)
+                self._deletions.pods(handle)
 
     def _stop_index(self, handle: Handle, seen: Sequence[Seen]) -> None:
         """A run that shares its Job loses its pod, now or when that comes; a Job that nobody wants any more goes."""
@@ -240,9 +249,9 @@ class Kubernetes:
             token in self._stopping or words.said(made, (), index).word is not Word.GOES_ON
             for index, (_, _, token) in enumerate(runs)
         ):
-            self._end_object(handle)
+            self._deletions.object(handle)
         elif any(each.there and "deletionTimestamp" not in each.object["metadata"] for each in seen):
-            self._end_pods(handle)
+            self._deletions.pods(handle)
 
     def _written(self, token: str, handle: Handle, pod: Mapping[str, Any]) -> bool:
         """Whether a run's log, result and own word are in its folder by now."""
@@ -259,40 +268,6 @@ class Kubernetes:
             if message and not handle["shared"] and own["exit_code"] is not None:
                 write_atomically(paths.result, message)
             _record(paths, own)
-        return True
-
-    def _end_object(self, handle: Handle) -> None:
-        self._later(("object", handle["name"]), handle, lambda cluster: cluster.delete(handle["path"], handle["name"]))
-
-    def _end_pods(self, handle: Handle) -> None:
-        def delete(cluster: Cluster) -> None:
-            found, _ = cluster.listed(pods_path(handle), f"launcher/name={handle['name']}")
-            for pod in words.of_run(found, handle["index"]):
-                cluster.delete(pods_path(handle), pod["metadata"]["name"])
-
-        self._later((f"pods {handle['index']}", handle["name"]), handle, delete)
-
-    def _later(self, key: tuple[str, str], handle: Handle, action: Callable[[Cluster], None]) -> None:
-        """Do it beside the agent's work, and again at the next look while the cluster does not answer."""
-
-        def act() -> None:
-            try:
-                action(self._places.cluster(handle["context"]))
-            except (ApiError, RunnerError):
-                self._waking.closed.wait(self._poll_seconds)
-                if not self._waking.closed.is_set():
-                    act()
-
-        before = self._deleting.get(key)
-        if before is None or before.done():
-            self._deleting[key] = self._pool.submit(act)
-
-    def _has_pods(self, handle: Handle) -> bool:
-        with suppress(ApiError, RunnerError):
-            pods, _ = self._places.cluster(handle["context"]).listed(
-                pods_path(handle), f"launcher/name={handle['name']}"
-            )
-            return any(map(words.lives, words.of_run(pods, handle["index"])))
         return True
 
     def _changed(self, name: str) -> None:
