@@ -3,10 +3,11 @@ the work, and the standard library steps in for the integers beyond 64 bits that
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -37,10 +38,17 @@ def quick(value: Any, *, sort: bool = False) -> str:
     >>> quick([1, "a"])
     '[1,"a"]'
     """
+    dumps, strict, strict_and_sorted = _orjson()
+    return dumps(value, None, strict_and_sorted if sort else strict).decode()
+
+
+@functools.cache
+def _orjson() -> tuple[Callable[[Any, None, int], bytes], int, int]:
+    """What encodes: the verb, and two sets of options; imported at the first use, and looked up once."""
     import orjson
 
     strict = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
-    return orjson.dumps(value, option=strict | (orjson.OPT_SORT_KEYS if sort else 0)).decode()
+    return orjson.dumps, strict, strict | orjson.OPT_SORT_KEYS
 
 
 def plain(value: Any) -> Any:
@@ -83,9 +91,14 @@ def digest(value: Any) -> str:
     >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     True
     """
+    return digest_text(encode(value, sort=True))
+
+
+def digest_text(text: str) -> str:
+    """The digest of the value whose JSON text with sorted keys this is."""
     import hashlib
 
-    return hashlib.sha256(encode(value, sort=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def finite(value: Any) -> Any:

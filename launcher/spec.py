@@ -188,15 +188,20 @@ class LaunchSpec:
 
     def fingerprint(self) -> str:
         """32 hexadecimal digits, equal for specs that run the same thing in the same queue."""
-        lasting = {key: value for key, value in self.document.items() if key not in VOLATILE}
-        for path in (self.document.get("fingerprint") or {}).get("ignore") or ():
-            lasting = _without(lasting, path.split("."))
-        return canonical.digest([self.queue_name, lasting])
+        return canonical.digest(lasting(self.queue_name, self.document))
 
     def command(self) -> list[str]:
         """Entry point and arguments; `${run_dir}`, `${config_file}` and other macros are still in it."""
         overrides = self.document.get("overrides", {})
         return [*overrides.get("entry_point", []), *overrides.get("args", [])]
+
+
+def lasting(queue_name: str, document: Mapping[str, Any]) -> list[Any]:
+    """What a fingerprint is the digest of: the queue, and the document but for what may differ."""
+    kept = {key: value for key, value in document.items() if key not in VOLATILE}
+    for path in (document.get("fingerprint") or {}).get("ignore") or ():
+        kept = _without(kept, path.split("."))
+    return [queue_name, kept]
 
 
 def _without(mapping: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:

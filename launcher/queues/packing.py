@@ -59,19 +59,23 @@ class Packer:
 
     def pack(self, document: Mapping[str, Any]) -> tuple[int, list[Any]]:
         """The number of the document's shape, and its values at the paths that the shape says are changed."""
+        number, shape = self.shape(document)
+        return number, [at(document, path) for path in shape.changed]
+
+    def shape(self, document: Mapping[str, Any]) -> tuple[int, Shape]:
+        """The document's shape, with its number."""
         for place, base in enumerate(self._bases):
             changed: list[Path] = []
             gone: list[Path] = []
             if _compare(base.document, document, (), changed, gone):
                 if place:
                     self._bases.insert(0, self._bases.pop(place))
-                number, shape = self._shape(base, frozenset(changed), tuple(gone), document)
-                return number, [_at(document, path) for path in shape.changed]
+                return self._shape(base, frozenset(changed), tuple(gone), document)
         base = _Base(self._made_bases, document)
         self._made_bases += 1
         self._bases = [base, *self._bases[: BASES - 1]]
         self._new_bases.append((base.number, document))
-        return self._add(base, (), ())[0], []
+        return self._add(base, (), ())
 
     def take_new(self) -> tuple[list[tuple[int, Mapping[str, Any]]], list[tuple[int, Shape]]]:
         """The bases and shapes made since the last call, each with its number."""
@@ -168,7 +172,8 @@ def _same(a: Any, b: Any) -> bool:
     return bool(a == b) and (type(a) is not float or a != 0 or repr(a) == repr(b))
 
 
-def _at(document: Mapping[str, Any], path: Path) -> Any:
+def at(document: Mapping[str, Any], path: Path) -> Any:
+    """What lies at a path; KeyError or TypeError where nothing does."""
     node: Any = document
     for key in path:
         node = node[key]

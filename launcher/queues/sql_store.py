@@ -18,7 +18,7 @@ from launcher.item import (
     RunState,
     Sweep,
 )
-from launcher.queues import rows, staging
+from launcher.queues import rows
 from launcher.queues.catalog import Catalog
 from launcher.queues.documents import Documents
 from launcher.queues.history import History
@@ -55,6 +55,8 @@ class SqlStore(Leasing, Catalog, History, Jobs, Records, Sweeps, Upkeep):
 
     def push(self, sweep: Sweep | None, specs: Iterable[LaunchSpec], *, again: bool = False) -> Receipt:
         """See `Store.push`. Rows are gathered in temporary tables first, so agents go on while a grid composes."""
+        from launcher.queues import staging  # what only reads, as `status`, starts sooner without it
+
         with self._session() as db:
             staging.gather(self._sql, db, self._stage, sweep, specs)
             with self._transaction(db):

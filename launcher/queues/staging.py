@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 from launcher import canonical
 from launcher.errors import ConflictError
 from launcher.item import Receipt, RunState
-from launcher.policy import Retry, timeout
-from launcher.queues.packing import Packer
-from launcher.slots import Needs
+from launcher.queues.patterns import SpecPacker
 
 if TYPE_CHECKING:
     from launcher.item import Sweep
@@ -54,30 +52,21 @@ def gather(sql: Statements, db: Any, stage: Stage, sweep: Sweep | None, specs: I
     for table in ("items", "bases", "shapes"):
         db.execute(sql(f"stage_{table}_table"))
         db.execute(sql(f"clear_staged_{table}"))
-    packer, new = Packer(), new_ids()
+    packer, new = SpecPacker(), new_ids()
     name = sweep.name if sweep else None
     batch: list[tuple[Any, ...]] = []
     for spec in specs:
-        batch.append(_row(packer, new, name, spec))
+        given = spec.document.get("run_id")
+        point = canonical.encode(spec.point)
+        head = (given or next(new), bool(given), spec.queue_name, name, spec.priority, spec.document.get("name"), point)
+        batch.append(head + packer.pack(spec))
         if len(batch) == BATCH:
             _flush(db, stage, packer, batch)
     _flush(db, stage, packer, batch)
 
 
-def _row(packer: Packer, new: Iterator[str], sweep: str | None, spec: LaunchSpec) -> tuple[Any, ...]:
-    document = spec.document
-    shape, leaves = packer.pack(document)
-    needs = Needs.of(document).row()
-    given = document.get("run_id")
-    return (
-        given or next(new), bool(given), spec.queue_name, sweep, spec.priority, document.get("name"), shape,
-        canonical.encode(leaves), canonical.encode(spec.point), spec.fingerprint(), Retry.of(document).max_attempts,
-        timeout(document, "queue"), needs and canonical.encode(needs),
-    )  # fmt: skip
-
-
-def _flush(db: Any, stage: Stage, packer: Packer, batch: list[tuple[Any, ...]]) -> None:
-    bases, shapes = packer.take_new()
+def _flush(db: Any, stage: Stage, specs: SpecPacker, batch: list[tuple[Any, ...]]) -> None:
+    bases, shapes = specs.packer.take_new()
     stage(db, "bases", [(number, canonical.encode(document)) for number, document in bases])
     changed_and_gone = ((number, shape, canonical.encode(shape.changed)) for number, shape in shapes)
     stage(

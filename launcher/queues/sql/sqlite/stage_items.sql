@@ -1,4 +1,4 @@
 INSERT INTO staged_items (
-    id, given, queue, sweep, priority, name, shape, leaves, point, fingerprint, max_attempts, expires_in, needs
+    id, given, queue, sweep, priority, name, point, shape, leaves, fingerprint, max_attempts, expires_in, needs
 )
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
