@@ -125,6 +125,16 @@ def test_an_image_that_can_be_pulled_later_starts_then(place: Place, runner: Run
     assert outcome(runner, token, handle) == Finished(None)
 
 
+def test_a_run_for_which_there_is_no_room_fails_after_a_while_if_it_shall(
+    place: Place, runner: Runner, node: Node
+) -> None:
+    node.held = True
+    ended = outcome(runner, *place.start(runner, "true", resource_args={"schedule_seconds": 0}))
+    assert isinstance(ended, Failed)
+    assert (ended.stage, "Kubernetes cannot place this run: Unschedulable: " in ended.reason) == ("submit", True)
+    until(lambda: not node.api.all("jobs"), "that nothing of it is left")
+
+
 def test_a_run_for_which_there_is_no_room_waits(place: Place, runner: Runner, node: Node) -> None:
     node.held = True
     token, handle = place.start(runner, "true")

@@ -89,6 +89,7 @@ def handle_of(
     return {
         "name": name, "index": index, "context": place["context"], "namespace": place["namespace"],
         "path": place["path"], "dir": folder, "shared": told["shared"], "pull_seconds": told["pull_seconds"],
+        "schedule_seconds": told.get("schedule_seconds"),
     }  # fmt: skip
 
 

@@ -53,11 +53,13 @@ class KubernetesRequest(EngineRequest):
     pack: int
     shared: bool
     pull_seconds: float
+    schedule_seconds: float | None
 
     @property
     def kind(self) -> tuple[Any, ...]:
         """Equal for the runs that may share a Job."""
-        return encode(dict(self.manifest)), self.namespace, self.context, self.pack, self.pull_seconds
+        patience = self.pull_seconds, self.schedule_seconds
+        return encode(dict(self.manifest)), self.namespace, self.context, self.pack, patience
 
     def secret_manifest(self) -> dict[str, Any]:
         """The Secret with what its references name. It is never printed."""
@@ -97,7 +99,10 @@ class KubernetesBatch:
         """What the object says of its runs, for whoever finds it and not its agent."""
         first = self.requests[0]
         runs = [[request.item, str(request.folder), request.token] for request in self.requests]
-        return {"runs": runs, "packed": self.packed, "shared": first.shared, "pull_seconds": first.pull_seconds}
+        return {
+            "runs": runs, "packed": self.packed, "shared": first.shared, "pull_seconds": first.pull_seconds,
+            **({} if first.schedule_seconds is None else {"schedule_seconds": first.schedule_seconds}),
+        }  # fmt: skip
 
     def manifest(self) -> dict[str, Any]:
         """What is created."""
@@ -192,7 +197,7 @@ def kubernetes_request(
         tuple(run.argv), run.env, code or str(run.paths.folder), str(paths.log), lease.token, item=lease.item.id,
         manifest=made, files=run.files, labels=labels, annotations=annotations, secret=run.secret, secrets=run.secrets,
         namespace=given.get("namespace"), context=given.get("context"), pack=pack, shared=run.shared,
-        pull_seconds=float(given.get("pull_seconds", PULL_SECONDS)),
+        pull_seconds=float(given.get("pull_seconds", PULL_SECONDS)), schedule_seconds=given.get("schedule_seconds"),
     )  # fmt: skip
 
 

@@ -73,7 +73,7 @@ class Kubernetes:
         self._runs: dict[str, dict[str, Handle]] = {}
         self._held = 0
         self._stopping: set[str] = set()
-        self._waits: dict[str, float] = {}
+        self._waits: dict[str, tuple[str, float]] = {}
         self._ends: dict[str, float] = {}
 
     def request(self, lease: Lease, paths: RunPaths, code: str, environ: Mapping[str, str]) -> KubernetesRequest:
@@ -227,13 +227,15 @@ class Kubernetes:
             self._waits.pop(token, None)
             return
         reason, message = words.waiting(pod)
-        if reason not in (*words.PULLING, *words.HOPELESS):
+        what, seconds = _patience(handle, pod, reason)
+        if seconds is None:
             self._waits.pop(token, None)
             return
-        since = self._waits.setdefault(token, time.monotonic())
-        if reason in words.HOPELESS or time.monotonic() >= since + handle["pull_seconds"]:
-            image = pod["spec"]["containers"][0].get("image")
-            why = f"Kubernetes cannot start the image {image!r}: {reason}: {message}"
+        before, since = self._waits.get(token, ("", 0.0))
+        if before != what:
+            _, since = self._waits[token] = what, time.monotonic()
+        if time.monotonic() >= since + seconds:
+            why = f"Kubernetes cannot {what}: {reason}: {message}"
             _record(paths, {"token": token, "stopped": False, "timed_out": False, "exit_code": None, "why": why})
             if handle["index"] is None:
                 self._deletions.object(handle)
@@ -299,6 +301,14 @@ def _said(seen: Seen | None, pods: Sequence[Mapping[str, Any]], index: int | Non
     if seen.there or told.word is not Word.GOES_ON:
         return told
     return Said(Word.CANCELLED, "deleted") if seen.deleted else words.said(None, pods, index)
+
+
+def _patience(handle: Handle, pod: Mapping[str, Any], reason: str) -> tuple[str, float | None]:
+    """What Kubernetes fails to do for a pod that waits, and for how many seconds it may; None: as long as it takes."""
+    if reason == words.NO_PLACE:
+        return "place this run", handle.get("schedule_seconds")
+    seconds = 0.0 if reason in words.HOPELESS else handle["pull_seconds"] if reason in words.PULLING else None
+    return f"start the image {pod['spec']['containers'][0].get('image')!r}", seconds
 
 
 def _runs(made: Mapping[str, Any]) -> list[list[str]]:

@@ -43,6 +43,7 @@ NOT_THERE = re.compile(r'exec: "([^"]+)": (?:executable file not found|stat )')
 PULLING = ("ErrImagePull", "ImagePullBackOff", "CreateContainerConfigError", "CreateContainerError")
 """What a pod that waits may get over: an image that is there later, a Secret that comes."""
 
+NO_PLACE = "Unschedulable"
 HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
 INDEX = "batch.kubernetes.io/job-completion-index"
 SIGNAL_CODES = range(129, 129 + 64)
