@@ -60,6 +60,11 @@ def building(
     return build
 
 
+def unbuilt(source: Source, document: Mapping[str, Any]) -> JobVersion:  # noqa: ARG001 - as all builds are called
+    """A dispatcher's `build` for a look at what would run: the image is called IMAGE, for it is not there yet."""
+    return JobVersion("JOB", "image", {"docker": {"docker_image": "IMAGE"}})
+
+
 def registering(store: Store, folder: Path) -> Callable[[Source, Mapping[str, Any]], JobVersion] | None:
     """A dispatcher's `register` for this store: a job of the commit of a git remote, else of the code itself, brought
     together in `folder`; None for a store that takes code as it is."""

@@ -21,7 +21,7 @@ from launcher.cli.targets import agent_folder, opened
 from launcher.compose import Grid
 from launcher.dispatcher import Dispatcher
 from launcher.item import QueueInfo, Receipt
-from launcher.making import building, keeping, registering
+from launcher.making import building, keeping, registering, unbuilt
 from launcher.settings import data_folder, load_settings, store_url
 from launcher.spec import PRIORITY_NAMES, LaunchSpec
 
@@ -45,7 +45,8 @@ def plan(
     asked = wanted(ctx.obj, **given)
     with opened(store, read_only=True) as target:
         queues = {queue.name: queue for queue in target.queues()}
-        dispatcher = _dispatcher(queues, asked, jobs=target.jobs, renders=target.renders)
+        build = unbuilt if show_request else None
+        dispatcher = _dispatcher(queues, asked, jobs=target.jobs, renders=target.renders, build=build)
         specs = dispatcher.specs(asked.points(), asked.overlay)
         if show_request:
             for text in shown_requests(specs, agent_folder(target, None)):

@@ -15,7 +15,7 @@ from launcher.spec import LaunchSpec
 
 def shown_requests(specs: Iterable[LaunchSpec], folder: Path) -> Iterator[str]:
     """The requests of these specs, of each runner together, as an agent with this `folder` would make them. Items are
-    called ITEM1, ITEM2, … and their code lies in CODE, for neither is there yet."""
+    called ITEM1, ITEM2, …, their code lies in CODE, an image to be built is IMAGE, for none of these is there yet."""
     root = folder / "runs"
     requests: dict[str, list[Request]] = {}
     runners: dict[str, Runner] = {}
