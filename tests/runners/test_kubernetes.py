@@ -262,6 +262,26 @@ def test_a_run_that_ends_while_the_server_is_away_is_judged_when_it_is_back(
     assert outcome(runner, token, handle) == Finished(None)
 
 
+def test_a_run_whose_pod_is_heard_of_late_is_judged_by_its_pod(
+    place: Place, runner: Runner, api: KubernetesApi
+) -> None:
+    assert outcome(runner, *place.start(runner, "true")) == Finished(None)
+    api.faults.append(Fault("GET", r"/pods\?.*watch=", 503, "ServiceUnavailable", times=1000))
+    api.cut()
+    asked = len(api.calls)
+    token, handle = place.start(runner, "sh", "-c", "exit 3")
+    listed = f"launcher/name%3D{handle['name']}"
+
+    def asks_for_its_pods() -> bool:
+        assert runner.poll({token: handle}) == {token: None}
+        return any(listed in path for _, path in api.calls[asked:])
+
+    until(asks_for_its_pods, "the end of its Job, and a look for pods")
+    assert runner.poll({token: handle}) == {token: None}
+    api.faults.clear()
+    assert outcome(runner, token, handle) == Failed("run", "exit code 3", 3)
+
+
 # -- Jobs that runs share ---------------------------------------------------------------------------------------------
 
 

@@ -3,11 +3,10 @@ agent's work, and again while the cluster does not answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from threading import Event
-from typing import Any
 
 from launcher.errors import RunnerError
 from launcher.runners import Handle
@@ -37,7 +36,7 @@ class Deletions:
         """The pods of a run; its object goes on."""
 
         def delete(cluster: Cluster) -> None:
-            for pod in _pods(cluster, handle):
+            for pod in self._places.pods_now(handle):
                 cluster.delete(pods_path(handle), pod["metadata"]["name"])
 
         self._begin((f"pods {handle['index']}", handle["name"]), handle, delete)
@@ -45,7 +44,7 @@ class Deletions:
     def has_pods(self, handle: Handle) -> bool:
         """Whether a pod of a run may still do something, as far as the cluster says."""
         with suppress(ApiError, RunnerError):
-            return any(map(words.lives, _pods(self._places.cluster(handle["context"]), handle)))
+            return any(map(words.lives, self._places.pods_now(handle)))
         return True
 
     def _begin(self, key: tuple[str, str], handle: Handle, action: Callable[[Cluster], None]) -> None:
@@ -60,8 +59,3 @@ class Deletions:
         before = self._begun.get(key)
         if before is None or before.done():
             self._begun[key] = self._pool.submit(act)
-
-
-def _pods(cluster: Cluster, handle: Handle) -> list[Mapping[str, Any]]:
-    found, _ = cluster.listed(pods_path(handle), f"launcher/name={handle['name']}")
-    return words.of_run(found, handle["index"])

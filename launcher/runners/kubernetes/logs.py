@@ -4,12 +4,12 @@ when they have ended. `runner` calls it."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from launcher.runners.kubernetes.asking import Asking
 from launcher.runners.kubernetes.cluster import ApiError, Cluster
 from launcher.runners.kubernetes.words import main
 
@@ -18,13 +18,11 @@ FOLLOWED = 32
 
 
 class Logs:
-    """The logs of pods. `pool` fetches those of runs that ended, and `changed` hears of the run when it has."""
+    """The logs of pods; those of runs that ended are asked for."""
 
-    def __init__(self, pool: ThreadPoolExecutor, changed: Callable[[str], None]) -> None:
-        self._pool = pool
-        self._changed = changed
+    def __init__(self, asking: Asking) -> None:
+        self._asking = asking
         self._followed: dict[str, tuple[threading.Thread, list[Any]]] = {}
-        self._fetching: dict[str, tuple[str, Future[None]]] = {}
         self._closed = False
 
     def follow(self, cluster: Cluster, namespace: str, pod: Mapping[str, Any], log: Path) -> None:
@@ -43,24 +41,10 @@ class Logs:
 
     def kept(self, cluster: Cluster, namespace: str, pod: Mapping[str, Any], log: Path, run: str) -> bool:
         """Whether all that a pod printed was fetched, as far as its node has it; if not, that begins now."""
-        name = pod["metadata"]["name"]
-        fetching = self._fetching.get(name)
-        if fetching is None:
-            made = self._pool.submit(self.keep, cluster, namespace, pod, log)
-            self._fetching[name] = run, made
-            made.add_done_callback(lambda _: self._changed(run))
-            return False
-        if not fetching[1].done():
-            return False
-        del self._fetching[name]
-        return True
+        what = f"log of {pod['metadata']['name']}"
+        return self._asking.sure(what, run, lambda: self._keep(cluster, namespace, pod, log))
 
-    def gathered(self, seconds: float) -> set[str]:
-        """Wait so long for the logs that are being fetched; the runs whose logs are there."""
-        wait([fetched for _, fetched in self._fetching.values()], seconds)
-        return {run for run, fetched in self._fetching.values() if fetched.done()}
-
-    def keep(self, cluster: Cluster, namespace: str, pod: Mapping[str, Any], log: Path) -> None:
+    def _keep(self, cluster: Cluster, namespace: str, pod: Mapping[str, Any], log: Path) -> bool:
         """Fetch all, at once: whatever became of who followed it, nothing is missing or there twice. What was followed
         stays where the pod is gone."""
         partial = log.with_name(f"{log.name}.partial")
@@ -73,6 +57,7 @@ class Logs:
         except (ApiError, OSError):
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
+        return True
 
     def close(self) -> None:
         """Follow no more."""

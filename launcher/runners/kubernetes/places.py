@@ -50,6 +50,11 @@ class Places:
                 found.append(self._watched[key])
         return found[0], found[1]
 
+    def pods_now(self, handle: Handle) -> list[Mapping[str, Any]]:
+        """The pods of a run, as its cluster has them now. ApiError, RunnerError where that cannot be said."""
+        found, _ = self.cluster(handle["context"]).listed(pods_path(handle), f"launcher/name={handle['name']}")
+        return words.of_run(found, handle["index"])
+
     def remember(self, place: Mapping[str, Any], root: Path) -> None:
         """Note where runs of this folder are, for whoever looks for them after us. OSError."""
         file = root / PLACES

@@ -21,6 +21,7 @@ from launcher.paths import RunPaths, write_atomically, yaml_text
 from launcher.runners import Handle, Request, Stray, Told
 from launcher.runners.engines import Judge, Said, Waking, Word, withdraw
 from launcher.runners.kubernetes import words
+from launcher.runners.kubernetes.asking import Asking
 from launcher.runners.kubernetes.cluster import ApiError, kubernetes_missing
 from launcher.runners.kubernetes.deletions import Deletions
 from launcher.runners.kubernetes.logs import Logs
@@ -37,9 +38,6 @@ ADMITTED = 5000
 
 AT_ONCE = 8
 """How many calls are made at a time."""
-
-SETTLE_SECONDS = 1.0
-"""How long the pods of an object that ended may still be heard of: two watches tell of the two."""
 
 GATHER_SECONDS = 2.0
 """How long a look waits for the logs of what has ended."""
@@ -63,7 +61,8 @@ class Kubernetes:
         self._poll_seconds = poll_seconds
         self._allowed = frozenset(allowed)
         self._pool = ThreadPoolExecutor(AT_ONCE, "kubernetes")
-        self._logs = Logs(self._pool, self._changed)
+        self._asking = Asking(self._pool, self._changed)
+        self._logs = Logs(self._asking)
         self._places = Places(self._changed)
         self._submissions = Submissions(self._places, poll_seconds)
         self._deletions = Deletions(self._places, self._pool, self._waking.closed, poll_seconds)
@@ -74,7 +73,6 @@ class Kubernetes:
         self._held = 0
         self._stopping: set[str] = set()
         self._waits: dict[str, tuple[str, float]] = {}
-        self._ends: dict[str, float] = {}
 
     def request(self, lease: Lease, paths: RunPaths, code: str, environ: Mapping[str, str]) -> KubernetesRequest:
         """See `Runner.request`."""
@@ -131,7 +129,7 @@ class Kubernetes:
             runs.setdefault(name, {})[token] = handle
             if every or name in news or token not in self._runs.get(name, ()):
                 known[token] = self._outcome(token, handle)
-        for name in self._logs.gathered(GATHER_SECONDS):  # of whoever comes to collect, and looks once
+        for name in self._asking.gathered(GATHER_SECONDS):  # of whoever comes to collect, and looks once
             known |= {token: self._outcome(token, handle) for token, handle in runs.get(name, {}).items()}
         self._runs = runs
         self._held = sum(outcome is None for outcome in known.values())
@@ -210,13 +208,19 @@ class Kubernetes:
         pod = words.speaker(own, told.word)
         if told.word is Word.GOES_ON:
             self._look_after(token, handle, pod, seen)
-        elif not (self._written(token, handle, pod) if pod else self._settled(token)):
+        elif not (self._written(token, handle, pod) if pod else self._settled(token, handle)):
             return None
         return _honest(Judge("Kubernetes").outcome(told, token, folder, token in self._stopping), pod)
 
-    def _settled(self, token: str) -> bool:
-        """Whether a run without pods ended long enough ago: pods are heard of apart from objects, and maybe later."""
-        return time.monotonic() >= self._ends.setdefault(token, time.monotonic()) + SETTLE_SECONDS
+    def _settled(self, token: str, handle: Handle) -> bool:
+        """Whether a run of whose pods nobody heard has none: they are heard of apart from objects, and maybe later."""
+
+        def has_none() -> bool:
+            with suppress(ApiError, RunnerError):
+                return not self._places.pods_now(handle)
+            return False
+
+        return self._asking.sure(f"pods of {token}", handle["name"], has_none)
 
     def _look_after(self, token: str, handle: Handle, pod: Mapping[str, Any] | None, seen: Sequence[Seen]) -> None:
         """What is to be done for a run that goes on: follow its log, end it where it is stopped or never starts."""
