@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from launcher.item import Item
-from launcher.spec import Source, redacted
+if TYPE_CHECKING:
+    from launcher.item import Item
+    from launcher.spec import Source
 
 
 def code(source: Source) -> str:
     """A source in one line: which commit, what lies over it, and whether later edits reach the runs."""
+    from launcher.spec import redacted  # a table needs none of it, and starts sooner
+
     where = source.folder or redacted(source.repo or "")
     if source.subdir:
         where += f"/{source.subdir}"

@@ -7,7 +7,6 @@ from typing import Any
 
 from launcher import canonical
 from launcher.errors import StoreError
-from launcher.queues.packing import unpack
 
 KEPT_SHAPES = 64
 
@@ -22,6 +21,8 @@ class Documents:
 
     def of(self, db: Any, row: Any) -> dict[str, Any]:
         """The document of a row that has its item's shape and leaves."""
+        from launcher.queues.packing import unpack  # whoever only counts starts sooner
+
         shape = self._shapes.get(row["shape"])
         if shape is None:
             if len(self._shapes) >= KEPT_SHAPES:

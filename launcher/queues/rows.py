@@ -20,7 +20,6 @@ from launcher.item import (
     QueueInfo,
     RunState,
 )
-from launcher.policy import Retry
 
 ITEM_COLUMNS = tuple(field.name for field in fields(Item))
 JSON_COLUMNS = ("resource_args", "variables", "links", "retry", "timeout")
@@ -97,9 +96,13 @@ def ending(lease: Lease, outcome: Outcome, now: float) -> dict[str, Any]:
     row.setdefault("state", RunState.FAILED.value)
     item = lease.item
     left = item.attempt < item.max_attempts + row["grant"] and not isinstance(outcome, Finished)
-    if left and (retry := Retry.of(lease.document)).covers(outcome):
+    if left:
+        from launcher.policy import Retry
+
+        retry = Retry.of(lease.document)
         delay = 0.0 if row["grant"] else retry.delay(item.attempt)
-        row |= {"again": True, "not_before": now + delay if delay else None}
+        if retry.covers(outcome):
+            row |= {"again": True, "not_before": now + delay if delay else None}
     row["reason"] = row["reason"] and row["reason"].replace("\0", "\N{REPLACEMENT CHARACTER}")  # no SQL text holds it
     row["result"] = None if row["result"] is None else canonical.encode(row["result"])
     return row
