@@ -21,6 +21,9 @@ DEFAULT_PRIORITY = PRIORITIES["medium"]
 RESOURCE_ALIASES = {"local": "local-container"}
 """W&B's older names."""
 
+SCHEDULER_URI = "placeholder-uri-scheduler"
+"""The `uri` of the scheduler of a sweep of W&B's, a program that agents have: there is no code to be fetched."""
+
 POLICIES = ("retry", "timeout", "limits", "resources", "fingerprint")
 """Fields of a spec that say how its item is treated, not what runs."""
 
@@ -165,9 +168,10 @@ class Source:
 
     @staticmethod
     def of(document: Mapping[str, Any]) -> Source:
-        """The source that a launch spec records; the inverse of `fields`."""
+        """The source that a launch spec records, the inverse of `fields`; without folder and repo for no source."""
         git, uri = document.get("git") or {}, document.get("uri")
         repo = git.get("repo")
+        uri = repo if uri == SCHEDULER_URI else uri
         return Source(
             None if repo == uri else uri, repo, git.get("version"), git.get("patch"), git.get("subdir") or "",
             bool(git.get("dirty")), bool(git.get("in_place")),

@@ -37,8 +37,8 @@ class Preparing:
         clock."""
         try:
             runner = self.runner(str(lease.document.get("resource")))
-            uri = lease.document.get("uri")
-            code = str(self.checkouts.of(Source.of(lease.document))) if uri else ""  # an image has its own
+            source = Source.of(lease.document) if lease.document.get("uri") else None  # an image has its own code
+            code = str(self.checkouts.of(source)) if source and (source.folder or source.repo) else ""
             paths = RunPaths.of(self.root / "runs", lease.item.id, lease.item.attempt)
             paths.create(lease.document.get("overrides", {}).get("run_config") or {})
             environ = {**self.environ, **self.slots.environment(lease.token), **self.traces.running(lease)}

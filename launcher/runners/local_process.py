@@ -53,7 +53,7 @@ class LocalProcess:
         if not argv:
             raise RunnerError("the spec has no entry_point, so there is nothing to start", "prepare")
         env = {**environ, **own_environment(lease, environ), **run_environment(lease, paths)}
-        cwd = os.path.join(code, lease.document.get("overrides", {}).get("working_dir") or "")  # noqa: PTH118 - pure text
+        cwd = os.path.join(code or paths.folder, lease.document.get("overrides", {}).get("working_dir") or "")  # noqa: PTH118 - pure text
         return Request(tuple(argv), env, cwd, str(paths.log), lease.token)
 
     def show(self, requests: Sequence[Request], root: Path) -> Iterator[str]:  # noqa: ARG002 - the protocol's

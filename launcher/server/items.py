@@ -19,9 +19,9 @@ from launcher.server.leases import finish, found_item, item_entity, item_of, lea
 from launcher.server.pushing import Pusher, resumed, spec_of
 from launcher.server.queues import found_queue, queue_by_id
 from launcher.server.runs import begin, reported
-from launcher.server.sweeps import PLACEHOLDER, give_up, known_sweep, sweep_of
+from launcher.server.sweeps import give_up, known_sweep, sweep_of
 from launcher.slots import ANY_ROOM, Room
-from launcher.spec import POLICIES, Source
+from launcher.spec import POLICIES, SCHEDULER_URI, Source
 
 STATES = {
     RunState.PENDING: "PENDING",
@@ -47,7 +47,7 @@ def spec_for_agents(desk: Desk, document: Mapping[str, Any], item: Item) -> dict
     if spec.get("sweep_id") and not known_sweep(desk, spec):
         del spec["sweep_id"]
     if spec.get("job"):
-        if spec.get("uri") != PLACEHOLDER:
+        if spec.get("uri") != SCHEDULER_URI:
             spec.pop("uri", None)
         spec["docker"] = {key: value for key, value in spec["docker"].items() if key != "docker_image"}
         spec["git"] = {key: value for key, value in spec["git"].items() if key not in Source.KEYS}

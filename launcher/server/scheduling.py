@@ -19,8 +19,7 @@ from launcher.server.pushing import KEY, Pusher, spec_of
 from launcher.server.queues import entity_of, found_queue
 from launcher.server.search import config_of
 from launcher.server.sweep_agents import forget_agents
-from launcher.server.sweeps import PLACEHOLDER
-from launcher.spec import DEFAULT_PRIORITY, LaunchSpec
+from launcher.spec import DEFAULT_PRIORITY, SCHEDULER_URI, LaunchSpec
 
 OWN_ID = "WANDB_SWEEP_ID"
 """What stands in a scheduler's spec for the ID that its sweep does not have yet."""
@@ -152,13 +151,13 @@ def _scheduler(ask: Ask, entity: str, name: str, launched: Mapping[str, Any], va
     target = found_queue(ask.desk, entity, queue)
     given = parsed(text.replace(OWN_ID, name), "run_spec") or {}
     given = {**given, "entity": entity, "run_id": name}
-    if given.pop("uri", None) != PLACEHOLDER:
-        raise UsageError(f"launchScheduler.run_spec.uri is not {PLACEHOLDER!r}, by which agents know a scheduler")
+    if given.pop("uri", None) != SCHEDULER_URI:
+        raise UsageError(f"launchScheduler.run_spec.uri is not {SCHEDULER_URI!r}, by which agents know a scheduler")
     docker = given.get("docker")
     if given.get("job") or (isinstance(docker, dict) and docker.get("docker_image")):
         variables = None if variables == "null" else variables
         spec = spec_of(ask, target, canonical.encode(given), variables, None)
-        return LaunchSpec({**spec.document, "uri": PLACEHOLDER}, target.name, spec.priority)
+        return LaunchSpec({**spec.document, "uri": SCHEDULER_URI}, target.name, spec.priority)
     return _process(ask, target, given, name)
 
 
@@ -166,7 +165,8 @@ def _process(ask: Ask, target: QueueInfo, given: Mapping[str, Any], name: str) -
     """The spec of W&B's own scheduler as a process of the agent, on whatever queue: the command line has it already."""
     document = {
         **{key: value for key, value in given.items() if value is not None and key != KEY},
-        "uri": PLACEHOLDER, "queue_entity": entity_of(ask.desk, target), "author": given.get("author") or ask.user.name,
+        "uri": SCHEDULER_URI, "queue_entity": entity_of(ask.desk, target),
+        "author": given.get("author") or ask.user.name,
     }  # fmt: skip
     if problems := schema.problems(document):
         raise SpecError(problems)

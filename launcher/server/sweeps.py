@@ -17,9 +17,6 @@ KIND, GIVEN, NAMES = "sweep", "sweep_run", "sweep_name"
 """Records: sweeps by entity/project/name; runs handed out by entity/project/name/number; a name's entity."""
 
 STATES = ("PENDING", "RUNNING", "PAUSED", "FINISHED", "CANCELED")
-PLACEHOLDER = "placeholder-uri-scheduler"
-"""The `uri` by which W&B's agent knows the scheduler of a sweep."""
-
 OVER = ("FINISHED", "CANCELED")
 LONGEST_NAME = 128
 

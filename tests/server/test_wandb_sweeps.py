@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
-from launcher.item import ItemFilter, RunState
+from launcher.item import ItemFilter, JobVersion, RunState
+from launcher.spec import Source
 from tests.conftest import until
 from tests.server.conftest import CLIENTS, Served, Wandb
+from tests.server.elsewhere import Machine
+from tests.sources.repositories import commit, git
 
 GRID = {"lr": {"values": [0.1, 0.2]}, "size": {"values": [1, 2]}}
 POINTS = [(0.1, 1), (0.1, 2), (0.2, 1), (0.2, 2)]
@@ -81,6 +84,28 @@ def test_a_launched_grid_runs_each_point_once_and_is_finished(
     assert sorted(item.result["score"] for item in items if item.result) == [0.1, 0.2, 0.2, 0.4]
     (ours,) = [each for each in served.store.sweeps() if each.name == name]
     assert (ours.metric, ours.goal) == ("score", "maximize")
+
+
+def test_a_launched_grid_is_scheduled_and_run_by_an_agent_of_ours(wandb: Wandb, served: Served, tmp_path: Path) -> None:
+    config = served.data(CONFIG)["createDefaultResourceConfig"]["defaultResourceConfigID"]
+    served.data(QUEUE.replace("$config", json.dumps(config)))
+    (tmp_path / "code").mkdir()
+    git(tmp_path / "code", "init", "--quiet")
+    head = commit(tmp_path / "code", (CLIENTS / "sweeping.py").read_text(), "sweeping.py")
+    source = Source(repo=f"file://{tmp_path}/code", commit=head).fields()
+    served.store.keep_job(JobVersion("team/demo/train", "git", source, ("python", "sweeping.py")))
+    name = launched(wandb, served, tmp_path, method="grid", parameters=GRID, job="team/demo/train:latest")
+    far = Machine(tmp_path / "far")
+    path = f"{wandb.programs}{os.pathsep}{os.environ['PATH']}"
+    far.start(served.url, served.keys["ann"], "--queue", "local", "--max-jobs", "4", PATH=path)
+    try:
+        until(lambda: sweep(served, name)["state"] == "FINISHED", "the end of the sweep")
+        until(lambda: served.store.item(name).state is RunState.FINISHED, "the end of its scheduler")
+    finally:
+        far.close()
+    assert points(served, name) == POINTS
+    items = list(served.store.items(ItemFilter(sweep=name)))
+    assert sorted(item.result["score"] for item in items if item.result) == [0.1, 0.2, 0.2, 0.4]
 
 
 def made(wandb: Wandb, served: Served, folder: Path, **config: Any) -> str:
