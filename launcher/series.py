@@ -18,6 +18,9 @@ STEP = "step"
 POINTS = 10_000
 """How many points of a run are kept, about: when there are more, half of them go, evenly over its steps."""
 
+LARGEST = 2**63
+"""Integers beyond are no numbers that JSON's other readers take, nor are steps that are infinite or none."""
+
 Point = Mapping[str, Any]
 """A step and the metrics at it."""
 
@@ -138,12 +141,12 @@ def _points(content: bytes, step: str = STEP) -> list[dict[str, Any]]:
     for line in content.split(b"\n"):
         try:
             point = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(point, dict) and _is_number(point.get(step)):
+        if isinstance(point, dict) and _is_number(at := point.get(step)) and -LARGEST <= at < LARGEST:
             found.append(point)
     return found
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, float) or (type(value) is int and -LARGEST <= value < LARGEST)

@@ -4,6 +4,7 @@ they do, and while their runs are heard of."""
 from __future__ import annotations
 
 import base64
+import logging
 import secrets
 import threading
 import time
@@ -28,6 +29,8 @@ SILENT_SECONDS = 300.0
 BEAT_SECONDS = 5.0
 OURS = "launcher"
 """How the version begins that agents of ours tell."""
+
+log = logging.getLogger(__name__)
 
 
 def agent_of(ask: Ask, entity: str, given: str | None) -> str:
@@ -160,14 +163,21 @@ class Caretaker:
             if record.key not in alive:
                 continue
             held = self._desk.store.held(record.key)
-            for lease in held:
-                if outcome := self._over(lease.item, record.value["seen_at"], now):
-                    finish(self._desk, lease.item, outcome)
             if held or now < record.value["seen_at"] + SILENT_SECONDS:
                 with self._desk.writing:
                     self._desk.store.heartbeat(record.key)
             else:
                 self._desk.store.leave(record.key)
+            for lease in held:
+                self._end(lease.item, record.value["seen_at"], now)
+
+    def _end(self, item: Item, seen_at: float, now: float) -> None:
+        """End a lease that is over. What one run reported must not keep the others' leases from being looked after."""
+        try:
+            if outcome := self._over(item, seen_at, now):
+                finish(self._desk, item, outcome)
+        except Exception:
+            log.exception("item %s cannot be ended; trying again", item.id)
 
     def _over(self, item: Item, seen_at: float, now: float) -> Outcome | None:
         if item.state is RunState.LEASED:

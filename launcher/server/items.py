@@ -12,7 +12,7 @@ from graphql.execution.values import get_argument_values
 
 from launcher import canonical
 from launcher.errors import ConflictError, LaunchError, NotFoundError
-from launcher.item import TERMINAL, Failed, Item, ItemFilter, Lost, Outcome, Preempted, QueueInfo, RunState
+from launcher.item import HELD, TERMINAL, Failed, Item, ItemFilter, Lost, Outcome, Preempted, QueueInfo, RunState
 from launcher.server.agents import agent_of
 from launcher.server.desk import Ask, Desk, checked, moment, page, parsed, project_name
 from launcher.server.leases import finish, found_item, item_entity, item_of, lease_node, lease_of, run_name
@@ -147,9 +147,12 @@ def _push(ask: Ask, given: Mapping[str, Any], pusher: Pusher) -> tuple[Any, Any]
 
 
 def _push_to(ask: Ask, target: QueueInfo, given: Mapping[str, Any], pusher: Pusher) -> tuple[Any, Any]:
-    if item := resumed(ask, target, given["runSpec"]):
-        if not finish(ask.desk, item, Preempted("preempted, as its agent says")):
+    if again := resumed(ask, target, given["runSpec"]):
+        item, attempt = again
+        if item.state not in HELD:
             ask.desk.store.retry(ItemFilter(ids=(item.id,)), ask.user.name)
+        elif item.attempt <= attempt:  # else this is told again, and the next attempt has begun meanwhile
+            finish(ask.desk, item, Preempted("preempted, as its agent says"))
         return item.id, None
     spec = spec_of(ask, target, given["runSpec"], given.get("templateVariableValues"), given.get("priority"))
     return pusher.push([spec], sweep_of(ask.desk, spec.document))[0], spec

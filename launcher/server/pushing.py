@@ -177,11 +177,12 @@ class Pusher:
             self._store.push(sweep, specs, again=True)
 
 
-def resumed(ask: Ask, target: QueueInfo, text: str) -> Item | None:
-    """The item that a push only puts back: W&B's agent adds a preempted run again, by the same run ID and with a count
-    of its resumes. It keeps its priority and its story then."""
+def resumed(ask: Ask, target: QueueInfo, text: str) -> tuple[Item, int] | None:
+    """The item that a push only puts back, and after which attempt: W&B's agent adds a preempted run again, by the same
+    run ID and with a count of its resumes. It keeps its priority and its story then."""
     given = parsed(text, "runSpec") or {}
-    run_id = given.get("run_id")
-    if not given.get("_resume_count") or not isinstance(run_id, str):
+    run_id, count = given.get("run_id"), given.get("_resume_count")
+    if not isinstance(run_id, str) or type(count) is not int or count < 1:
         return None
-    return item_of(ask.desk, run_id, target.name)
+    item = item_of(ask.desk, run_id, target.name)
+    return (item, count) if item else None

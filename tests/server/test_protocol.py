@@ -143,6 +143,20 @@ def test_a_run_is_lost_when_its_agent_and_itself_are_silent(gpu: Served) -> None
     assert "neither its agent nor its run was heard of" in str(gpu.store.events(item_id)[-1].reason or found.reason)
 
 
+def test_what_one_run_reported_keeps_no_other_lease_from_being_looked_after(
+    gpu: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, waiting = popped(gpu), popped(gpu)
+    gpu.data(ACK, id=broken, run="theirs")
+
+    def outcome(*_: Any) -> Any:
+        raise ValueError("no such number")
+
+    monkeypatch.setattr(agents, "run_outcome", outcome)
+    Round(gpu).look(time.time() + agents.ACK_SECONDS + 5)
+    assert (state(gpu, broken), state(gpu, waiting)) == (RunState.RUNNING, RunState.PENDING)
+
+
 def test_an_agent_is_told_to_stop_polling_and_is_heard_of(gpu: Served) -> None:
     queue = gpu.data('{ project(entityName: "team", name: "p") { runQueues { id name } } }')["project"]["runQueues"][0]
     agent = gpu.data(AGENT, queue=queue["id"])["createLaunchAgent"]["launchAgentId"]
@@ -171,6 +185,11 @@ def test_a_preempted_run_waits_again_with_its_priority(gpu: Served) -> None:
     found = next(gpu.store.items(ItemFilter(ids=(item_id,))))
     assert (again, found.state, found.priority) == (item_id, RunState.PENDING, 1)
     assert gpu.data(POP)["popFromRunQueue"]["runSpec"]["_resume_count"] == 1
+    gpu.data(ACK, id=item_id, run=item_id)
+    assert push(gpu, run_id=item_id, _resume_count=1) == item_id  # told again: the reply was lost
+    assert state(gpu, item_id) is RunState.RUNNING
+    push(gpu, run_id=item_id, _resume_count=2)
+    assert state(gpu, item_id) is RunState.PENDING
 
 
 def test_a_run_that_is_stopped_is_told_so_and_its_item_is_cancelled(gpu: Served) -> None:
