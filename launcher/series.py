@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     """The points in a file, in the order they came; none where there is no file. A line that was cut off, because its
     run was killed, or is being written, is left out."""
     try:
-        return _points(path.read_bytes())
+        return list(_points(path.read_bytes().split(b"\n")))
     except OSError:
         return []
 
@@ -65,7 +65,7 @@ def unpack(packed: bytes) -> list[dict[str, Any]]:
     >>> unpack(zlib.compress(b'{"step":1,"loss":0.5}'))
     [{'step': 1, 'loss': 0.5}]
     """
-    return _points(zlib.decompress(packed))
+    return list(_points(zlib.decompress(packed).split(b"\n")))
 
 
 def to_history(packed: bytes) -> list[str]:
@@ -80,17 +80,19 @@ def to_history(packed: bytes) -> list[str]:
     ]
 
 
-def of_history(content: bytes) -> bytes | None:
-    """The numbers in the lines of W&B's history, thinned and packed; None where there are none.
+def of_history(lines: Iterable[bytes]) -> bytes | None:
+    """The numbers in the lines of W&B's history, however many, thinned and packed; None where there are none.
 
-    >>> unpack(of_history(b'{"_step":1,"loss":0.5,"_runtime":3}') or b"")
+    >>> unpack(of_history([b'{"_step":1,"loss":0.5,"_runtime":3}']) or b"")
     [{'step': 1, 'loss': 0.5}]
     """
-    points = []
-    for row in _points(content, f"_{STEP}"):
+    points: list[Point] = []
+    for row in _points(lines, f"_{STEP}"):
         numbers = {name: value for name, value in row.items() if name[:1] != "_" and _is_number(value)}
         if numbers:
             points.append({STEP: row[f"_{STEP}"], **numbers})
+        if len(points) > 4 * POINTS:
+            points = thinned(points, 2 * POINTS)
     return pack(thinned(points, POINTS))
 
 
@@ -136,16 +138,14 @@ def _spread(points: Sequence[Point], places: Sequence[int], limit: int) -> list[
     return sorted({*last_of.values(), places[-1]})  # what came last stays, however its step compares
 
 
-def _points(content: bytes, step: str = STEP) -> list[dict[str, Any]]:
-    found = []
-    for line in content.split(b"\n"):
+def _points(lines: Iterable[bytes], step: str = STEP) -> Iterator[dict[str, Any]]:
+    for line in lines:
         try:
             point = json.loads(line)
         except (ValueError, RecursionError):
             continue
         if isinstance(point, dict) and _is_number(at := point.get(step)) and -LARGEST <= at < LARGEST:
-            found.append(point)
-    return found
+            yield point
 
 
 def _is_number(value: Any) -> bool:

@@ -69,7 +69,10 @@ def wandb_routes(parts: Parts) -> Sequence[BaseRoute]:
 
     async def stream(request: Request) -> Response:
         ask = await _ask(desk, request)
-        body = _json(await _body(request, LARGEST_STREAM))
+        printed = await _body(request, LARGEST_STREAM)
+        body = _json(
+            printed.replace(rb"\u0000", rb"\ufffd")
+        )  # programs print it, and no client would tell it otherwise
         entity, project, run = (request.path_params[name] for name in ("entity", "project", "run"))
         return _reply(await run_in_threadpool(streams.receive, ask, entity, project, run, body))
 

@@ -12,9 +12,9 @@ from launcher import canonical
 from launcher.errors import NotFoundError
 from launcher.jobs import NUMBERED, find_version
 from launcher.paths import write_atomically
-from launcher.server.desk import Ask, checked, moment, page, storage_id, value_of
+from launcher.server.desk import Ask, checked, file_node, moment, page, storage_id, value_of
 from launcher.server.jobs import JOB_FILE, job_files
-from launcher.server.storage import file_node, hexadecimal
+from launcher.server.storage import hexadecimal
 
 KIND, COLLECTION, CLIENT = "artifact", "collection", "artifact_client"
 JOB = "job"
@@ -30,7 +30,7 @@ def collection_key(entity: str, project: str, name: str) -> str:
 def found_artifact(ask: Ask, artifact_id: str, role: str = "viewer") -> Mapping[str, Any]:
     """The record of an artifact that the user may see or change."""
     if artifact_id.startswith("job:"):
-        return _of_job(ask, artifact_id.removeprefix("job:"))
+        return _of_job(ask, artifact_id.removeprefix("job:"), role)
     value = value_of(ask.desk.store.record(KIND, artifact_id))
     if value is None or value["entity"] not in ask.user.roles:
         raise NotFoundError(f"no artifact {artifact_id[:80]!r}")
@@ -59,12 +59,13 @@ def resolved(ask: Ask, entity: str, project: str, name: str) -> Mapping[str, Any
     return _of_job(ask, f"{entity}/{project}/{collection}:v{number}") if jobs else None
 
 
-def _of_job(ask: Ask, reference: str) -> Mapping[str, Any]:
+def _of_job(ask: Ask, reference: str, role: str = "viewer") -> Mapping[str, Any]:
     """The artifact that stands for a job version which `launcher job` made."""
     name, _, alias = reference.rpartition(":")
     entity, _, rest = name.partition("/")
     if entity not in ask.user.roles:
         raise NotFoundError(f"no artifact {reference[:80]!r}")
+    ask.user.check(entity, role)
     version = find_version(name, alias, ask.desk.store.jobs(name))
     project, _, collection = rest.partition("/")
     files = {file: _keep(ask, entity, content) for file, content in job_files(version).items()}
@@ -122,7 +123,7 @@ def node(ask: Ask, value: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "artifactSequence": collection,
         "artifactType": type_node(value["entity"], value["project"], value["type"]),
         "aliases": lambda _: _aliases(ask, value, collection),
-        "currentManifest": lambda _: manifest_node(ask, value["id"]),
+        "currentManifest": lambda _: manifest_node(ask, value),
         "value": value,
     }
 
@@ -180,10 +181,10 @@ def membership(ask: Ask, entity: str, project: str, name: str) -> dict[str, Any]
     }  # fmt: skip
 
 
-def manifest_node(ask: Ask, artifact_id: str) -> dict[str, Any]:
+def manifest_node(ask: Ask, value: Mapping[str, Any]) -> dict[str, Any]:
     """A GraphQL ArtifactManifest."""
-    storage = ask.desk.storage
-    return {"id": artifact_id, "file": file_node(storage, ask.base, "manifest", storage.manifest(artifact_id))}
+    relative = ask.desk.storage.manifest(value["id"])
+    return {"id": value["id"], "file": file_node(ask, value["entity"], "manifest", relative)}
 
 
 def files(
@@ -195,7 +196,7 @@ def files(
     value = parent["value"]
     storage = ask.desk.storage
     nodes = [
-        file_node(storage, ask.base, name, storage.blob(value["entity"], entry["digest"]), {"md5": entry["digest"]})
+        file_node(ask, value["entity"], name, storage.blob(value["entity"], entry["digest"]), {"md5": entry["digest"]})
         for name, entry in (value.get("files") or {}).items()
         if (names is None or name in names) and entry.get("digest") and not entry.get("ref")
     ]

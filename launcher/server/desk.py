@@ -17,9 +17,11 @@ from launcher.errors import ConflictError, UsageError
 from launcher.item import Record
 from launcher.queues import Store
 from launcher.server.access import Accounts, User
-from launcher.server.storage import Storage
+from launcher.server.storage import LONGEST_PART, Storage
 
 TRIES = 20
+UNNAMED = "/\\#?%:"
+"""What W&B takes in no name either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +77,13 @@ def project_name(name: str | None) -> str:
 
 def checked(name: str, what: str, longest: int = 128) -> str:
     """A name that is part of records' keys and of paths. UsageError for others."""
-    if len(name) > longest or not _plain(name):
+    plain = name.strip(". ") and name.isprintable() and not any(letter in UNNAMED for letter in name)
+    if not plain or len(name) > longest or len(name.encode()) > LONGEST_PART:
         raise UsageError(
-            f"{what} {name[:80]!r} is no name; expected letters, digits, '.', '_', '-', ' ', at most {longest} of them"
+            f"{what} {name[:80]!r} is no name; expected at most {longest} characters ({LONGEST_PART} bytes), none of "
+            f"{' '.join(UNNAMED)}"
         )
     return name
-
-
-def _plain(name: str) -> bool:
-    return bool(name.strip(". ")) and all(letter.isalnum() or letter in "._- " for letter in name)
 
 
 def parsed(text: str | None, what: str, kind: type = dict) -> Any:
@@ -124,6 +124,28 @@ def parts_of(given: str, kind: str, number: int) -> list[str]:
         if found == kind and len(parts) == number:
             return parts
     raise UsageError(f"{given[:80]!r} is no ID of a {kind}")
+
+
+def file_node(ask: Ask, entity: str, name: str, relative: str, more: Mapping[str, Any] = {}) -> dict[str, Any]:
+    """A GraphQL File of an entity. Where it can be uploaded is told to members only: such an address needs no key."""
+    storage = ask.desk.storage
+
+    def upload(_: Any) -> str:
+        ask.user.check(entity, "member")
+        return storage.url(ask.base, relative, "PUT")
+
+    return {
+        "id": relative,
+        "name": name,
+        "displayName": name,
+        "relative": relative,
+        "url": lambda info, **given: upload(info) if given.get("upload") else storage.url(ask.base, relative),
+        "directUrl": lambda _: storage.url(ask.base, relative),
+        "uploadUrl": upload,
+        "uploadHeaders": (),
+        "sizeBytes": lambda _: storage.size(relative) or 0,
+        **more,
+    }
 
 
 def project_number(entity: str, project: str) -> str:

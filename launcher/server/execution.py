@@ -47,6 +47,7 @@ DEEPEST = 16
 MOST_FIELDS = 2_500
 """Fields of a document, those of a fragment counted wherever it is used."""
 
+TOO_DEEP = "what was sent is nested too deeply"
 REMEMBERED = 500
 MOST_ERRORS = 10
 
@@ -78,7 +79,7 @@ def status_of(error: BaseException | None) -> int:
         (ConflictError, 409),
         (StoreFullError, 507),
         (StoreError, 503),
-        ((LaunchError, GraphQLError), 400),
+        ((LaunchError, GraphQLError, RecursionError), 400),
     ):
         if isinstance(error, kind):
             return status
@@ -126,9 +127,13 @@ class Engine:
             document, errors = self._checked(asked["query"])
         except RecursionError as error:
             raise GraphQLError(f"the document has more than {DEEPEST} fields within each other") from error
+        try:
+            variables = {key: without_nulls(value) for key, value in variables.items()}
+        except RecursionError as error:
+            raise GraphQLError(TOO_DEEP) from error
         if errors:
             raise ExceptionGroup("the document is wrong", errors)
-        return document, {key: without_nulls(value) for key, value in variables.items()}, name
+        return document, variables, name
 
     def _check(self, text: str) -> tuple[DocumentNode, list[GraphQLError]]:
         if len(text) > LONGEST:
@@ -211,7 +216,9 @@ def _cause(error: GraphQLError) -> BaseException:
 def _told(error: GraphQLError) -> dict[str, Any]:
     cause = _cause(error)
     told: dict[str, Any] = {"message": error.message}
-    if status_of(cause) == 500:
+    if isinstance(cause, RecursionError):
+        told["message"] = TOO_DEEP
+    elif status_of(cause) == 500:
         log.error("a resolver failed at %s", error.path, exc_info=cause)
         told["message"] = f"internal error: {type(cause).__name__}; the server's log has more"
     if error.path:

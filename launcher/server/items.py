@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from graphql import FieldNode
 from graphql.execution.values import get_argument_values
 
 from launcher import canonical
-from launcher.errors import ConflictError, LaunchError, NotFoundError
+from launcher.errors import ConflictError, LaunchError, NotFoundError, UsageError
 from launcher.item import HELD, TERMINAL, Failed, Item, ItemFilter, Lost, Outcome, Preempted, QueueInfo, RunState
 from launcher.server.agents import agent_of
 from launcher.server.desk import Ask, Desk, checked, moment, page, parsed, project_name
@@ -126,8 +127,8 @@ def _all_pushes(ask: Ask, info: Any, pusher: Pusher) -> dict[str, Any]:
     """What becomes of all the pushes of one document, by their names in the answer: added in one go, as each of them
     would be alone."""
     made: dict[str, Any] = {}
-    fields = [node for node in info.operation.selection_set.selections if isinstance(node, FieldNode)]
-    for node in fields:
+    nodes = [node for node in info.operation.selection_set.selections if isinstance(node, FieldNode)]
+    for node in nodes:
         if node.name.value == "pushToRunQueueByName" and not node.directives:
             key = node.alias.value if node.alias else node.name.value
             definition = info.parent_type.fields[node.name.value]
@@ -178,7 +179,7 @@ def pop(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any] | None:
     agent = agent_of(ask, entity, input.get("launchAgentId"))
     if target.paused:
         return None
-    room = Room(**told) if (told := parsed(input.get("room"), "room")) else ANY_ROOM
+    room = _room(parsed(input.get("room"), "room"))
     with ask.desk.writing:
         leases = ask.desk.store.pop(agent, [target.name], 1, room)
     if not leases:
@@ -188,6 +189,15 @@ def pop(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any] | None:
         "runQueueItemId": lease.item.id, "runSpec": lambda _: spec_for_agents(ask.desk, lease.document, lease.item),
         "lease": lambda _: lease_node(ask.desk, lease), "clientMutationId": input.get("clientMutationId"),
     }  # fmt: skip
+
+
+def _room(told: Mapping[str, Any] | None) -> Room:
+    names = [field.name for field in fields(Room)]
+    if not told:
+        return ANY_ROOM
+    if sorted(told) != sorted(names) or not all(type(number) in (int, float) for number in told.values()):
+        raise UsageError(f"room is {canonical.encode(told):.200}, expected numbers for {', '.join(names)}")
+    return Room(**told)
 
 
 def ack(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:

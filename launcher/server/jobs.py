@@ -42,8 +42,12 @@ def as_job(name: str, told: Mapping[str, Any], *, author: str, digest: str, meta
     source, kind = told.get("source"), told.get("source_type")
     if not isinstance(source, dict):
         raise UsageError(f"{JOB_FILE} names no source")
-    entry_point = tuple(map(str, source.get("entrypoint") or ()))
-    inputs = metadata.get("input_schemas", {}).get("@wandb.config", {}) if isinstance(metadata, Mapping) else {}
+    command = source.get("entrypoint") or []
+    if not isinstance(command, list):
+        raise UsageError(f"{JOB_FILE}: source.entrypoint is {command!r:.80}, expected a list of words")
+    entry_point = tuple(map(str, command))
+    schemas = metadata.get("input_schemas")
+    inputs = schemas.get("@wandb.config") if isinstance(schemas, dict) else None
     inputs = inputs if isinstance(inputs, dict) else {}
     mark = {"artifact": digest}  # the same file is the same version
     if kind == "image" and isinstance(source.get("image"), str):

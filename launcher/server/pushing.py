@@ -15,7 +15,7 @@ from launcher.errors import Problem, SpecError, StoreError, UsageError
 from launcher.item import Item, QueueInfo, Sweep
 from launcher.queues import Store
 from launcher.queues.staging import new_ids
-from launcher.server.desk import Ask, parsed
+from launcher.server.desk import Ask, parsed, project_name
 from launcher.server.leases import item_of
 from launcher.server.queues import entity_of, shown_name
 from launcher.spec import DEFAULT_PRIORITY, LaunchArguments, LaunchSpec, Source
@@ -36,7 +36,7 @@ def spec_of(ask: Ask, target: QueueInfo, text: str, variables: str | None, prior
     given["author"] = ask.user.name if given.get("author") in (None, "") else given["author"]
     given["entity"] = ask.entity(given.get("entity") or entity_of(ask.desk, target), "member")
     given["project"] = given.get("project") or "uncategorized"
-    problems = list(_foreign(given))
+    problems = [*_foreign(given), *_unnamed(given["project"])]
     if problems:
         raise SpecError(problems)
     if target.prioritization == "DISABLED" and priority == DEFAULT_PRIORITY:
@@ -74,6 +74,14 @@ def _foreign(given: Mapping[str, Any]) -> Iterator[Problem]:
     if not _pinned(Source.of({"uri": uri, "git": git})):
         told = "is not pinned to a commit of a git remote; push it as a job, or by launcher, which pins it"
         yield Problem("uri", f"{uri!r} {told}")
+
+
+def _unnamed(project: Any) -> Iterator[Problem]:
+    """A project that no run of an agent could begin in; its schema tells the rest."""
+    try:
+        project_name(project if isinstance(project, str) else None)
+    except UsageError as error:
+        yield Problem("project", str(error).removeprefix("project "))
 
 
 def _pinned(source: Source) -> bool:

@@ -104,7 +104,7 @@ def default_resource_config(entity: Mapping[str, Any], info: Any, id: str) -> di
 def create_default_resource_config(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """Keeps a config until a queue takes it."""
     ask: Ask = info.context
-    entity = ask.entity(input["entityName"])
+    entity = ask.entity(input["entityName"], "member")
     settings = _settings(input["resource"], input["config"], input.get("templateVariables"))
     _must_be_queue({"name": "config", **settings})
     value = {
@@ -144,7 +144,7 @@ def upsert_run_queue(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, A
     if input.get("prioritizationMode"):
         settings["prioritization"] = input["prioritizationMode"]
     if (links := parsed(input.get("externalLinks"), "externalLinks")) is not None:
-        settings["links"] = {str(link["label"]): str(link["url"]) for link in links.get("links", ())}
+        settings["links"] = _links(links.get("links") or ())
     _, problems = queue_info({"name": name, **settings})
     if problems:
         return {"success": False, "configSchemaValidationErrors": [str(problem) for problem in problems]}
@@ -174,12 +174,21 @@ def _create(desk: Desk, entity: str, name: str, settings: Mapping[str, Any]) -> 
         return create_queue(desk.store, f"{entity}/{name}", {**settings, "entity": entity})
 
 
+def _links(given: Any) -> dict[str, str]:
+    try:
+        return {str(link["label"]): str(link["url"]) for link in given}
+    except (TypeError, KeyError) as error:
+        raise UsageError('externalLinks: expected {"links": [{"label": …, "url": …}, …]}') from error
+
+
 def _settings(resource: str, config: str, variables: str | None) -> dict[str, Any]:
     """A queue's settings from W&B's arguments."""
     resource = RESOURCE_NAMES.get(resource, resource)
     given = parsed(config, "config") or {}
     arguments = given.get("resource_args", given)
-    if isinstance(arguments, dict):
+    if arguments and not isinstance(arguments, dict):
+        raise UsageError(f"resource_args are {arguments!r:.80}, expected an object by resource, as {{{resource!r}: …}}")
+    if arguments:
         arguments = {RESOURCE_NAMES.get(key, key): value for key, value in arguments.items()}
         if resource not in arguments and "resource_args" not in given:
             arguments = {resource: arguments} if arguments else {}

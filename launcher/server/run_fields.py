@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from launcher import canonical
-from launcher.server.desk import Ask, page, parsed
+from launcher.server.desk import Ask, file_node, page, parsed
 from launcher.server.runs import EVENTS, HISTORY, LOG
-from launcher.server.storage import file_node, lines_of
+from launcher.server.storage import last_line, lines_of
 
 MOST_LINES = 10_000
 """Lines of a file that one answer holds."""
@@ -76,7 +76,13 @@ def _thinned(rows: list[Any], samples: int | None) -> list[Any]:
 
 def tail(name: str) -> Any:
     """The resolver of the last line of a streamed file, as a JSON list of JSON texts."""
-    return lambda run, info: canonical.encode(_lines(run, info, name)[-1:])
+
+    def last(run: Mapping[str, Any], info: Any) -> str:
+        storage = info.context.desk.storage
+        line = last_line(storage.path(storage.run_file(*run["where"], name)))
+        return canonical.encode([line.decode(errors="replace")] if line else [])
+
+    return last
 
 
 def run_files(
@@ -96,7 +102,7 @@ def run_files(
     if not names:
         names = sorted(_uploaded(storage.path(storage.run_file(entity, project, run_name, LOG)).parent))
     chosen = [name for name in names if name and (pattern is None or fnmatch(name, pattern))]
-    nodes = [file_node(storage, ask.base, name, storage.run_file(entity, project, run_name, name)) for name in chosen]
+    nodes = [file_node(ask, entity, name, storage.run_file(entity, project, run_name, name)) for name in chosen]
     return page(nodes, after, first, lambda file: str(file["name"])) | {"uploadHeaders": []}
 
 

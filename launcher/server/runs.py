@@ -16,6 +16,7 @@ from launcher.server.desk import (
     Ask,
     Desk,
     checked,
+    file_node,
     moment,
     parsed,
     parts_of,
@@ -24,7 +25,6 @@ from launcher.server.desk import (
     storage_id,
 )
 from launcher.server.leases import finish, item_entity, item_of
-from launcher.server.storage import file_node
 
 KIND = "run"
 CRASHED_SECONDS = 300.0
@@ -146,7 +146,11 @@ def _reported(desk: Desk, value: Mapping[str, Any]) -> tuple[dict[str, Any], byt
     if not value["lines"].get(HISTORY):
         return result, None
     history = desk.storage.path(desk.storage.run_file(value["entity"], value["project"], value["name"], HISTORY))
-    return result, series.of_history(history.read_bytes()) if history.is_file() else None
+    try:
+        with history.open("rb") as lines:
+            return result, series.of_history(lines)
+    except OSError:
+        return result, None
 
 
 def settle(desk: Desk, value: Mapping[str, Any], token: str | None = None) -> None:
@@ -303,9 +307,7 @@ def create_run_files(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, A
     entity = ask.entity(input["entityName"], "member")
     project, name = project_name(input["projectName"]), checked(input["runName"], "run")
     storage = ask.desk.storage
-    files = [
-        file_node(storage, ask.base, file, storage.run_file(entity, project, name, file)) for file in input["files"]
-    ]
+    files = [file_node(ask, entity, file, storage.run_file(entity, project, name, file)) for file in input["files"]]
     return {"runID": storage_id("Run", entity, project, name), "uploadHeaders": [], "files": files}
 
 

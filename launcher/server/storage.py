@@ -4,23 +4,25 @@ gets addresses that are signed for one file, one verb and a time, so that upload
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import hmac
+import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import quote
 
-from launcher.errors import AccessError, NotFoundError, UsageError
+from launcher.errors import AccessError, NotFoundError, StoreFullError, UsageError
 from launcher.queues import Store
 
 VALID_SECONDS = 24 * 3600.0
 LONGEST_NAME = 512
 LONGEST_PART = 200
+LONGEST_LINE = 8 << 20
 LARGEST_FILE = 10 << 30
 KIND = "secret"
 
@@ -104,11 +106,12 @@ class Storage:
         """Write a file from chunks; it appears when it is whole, and, if it is named by its MD5, true to that. Returns
         its size."""
         target = self.path(relative)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        with writing(relative):
+            target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{secrets.token_hex(8)}.partial")
         seen, size = hashlib.md5(usedforsecurity=False), 0
         try:
-            with partial.open("wb") as file:
+            with writing(relative), partial.open("wb") as file:
                 async for chunk in chunks:
                     size += len(chunk)
                     if size > LARGEST_FILE:
@@ -117,10 +120,25 @@ class Storage:
                     file.write(chunk)
             if relative.startswith("blobs/") and seen.hexdigest() != target.name:
                 raise UsageError(f"the content's MD5 is {seen.hexdigest()}, expected {target.name}; upload it again")
-            partial.replace(target)
+            with writing(relative):
+                partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
         return size
+
+
+@contextmanager
+def writing(name: str) -> Iterator[None]:
+    """Where a file is written: UsageError for a name that is a folder's, or lies below a file; StoreFullError where
+    no room is left."""
+    try:
+        yield
+    except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+        raise UsageError(f"{name!r} cannot be a file: a part of that path is one, or it is a folder") from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StoreFullError(f"no room left for {name!r} on the server's disk") from error
 
 
 def hexadecimal(digest: str) -> str:
@@ -133,25 +151,20 @@ def hexadecimal(digest: str) -> str:
     raise UsageError(f"{digest[:80]!r} is no MD5, in base64 or hexadecimal digits")
 
 
-def file_node(storage: Storage, base: str, name: str, relative: str, more: Mapping[str, Any] = {}) -> dict[str, Any]:
-    """A GraphQL File."""
-    return {
-        "id": relative,
-        "name": name,
-        "displayName": name,
-        "relative": relative,
-        "url": lambda info, upload=False: storage.url(base, relative, "PUT" if upload else "GET"),  # noqa: ARG005
-        "directUrl": lambda info: storage.url(base, relative),  # noqa: ARG005
-        "uploadUrl": lambda info: storage.url(base, relative, "PUT"),  # noqa: ARG005
-        "uploadHeaders": (),
-        "sizeBytes": lambda info: storage.size(relative) or 0,  # noqa: ARG005
-        **more,
-    }
-
-
 def lines_of(path: Path) -> Sequence[bytes]:
-    """The lines of a file; none where there is no file."""
+    """The lines of a file; none where there is no file. What a carriage return divides is one line, as it was told."""
     try:
-        return path.read_bytes().splitlines()
+        *lines, last = path.read_bytes().split(b"\n")
     except OSError:
         return ()
+    return [*lines, last] if last else lines
+
+
+def last_line(path: Path) -> bytes:
+    """The last line of a file, of at most LONGEST_LINE bytes; nothing where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LONGEST_LINE))
+            return file.read().removesuffix(b"\n").rpartition(b"\n")[2]
+    except OSError:
+        return b""

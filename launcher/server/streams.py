@@ -8,17 +8,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, BinaryIO
 
 from launcher import canonical
 from launcher.errors import ConflictError, NotFoundError, UsageError
 from launcher.server.desk import Ask
 from launcher.server.runs import KIND, key_of, settle
-from launcher.server.storage import lines_of
+from launcher.server.storage import writing
 
 SUMMARY = "wandb-summary.json"
 LOCKS = [Lock() for _ in range(64)]
-"""A run's files are written by one request at a time."""
+"""A run's files are written by one request at a time, from reading how many lines there are to noting how many
+there are then: a client that gave up waiting says all of it once more."""
+
+BLOCK = 1 << 20
 
 
 def receive(ask: Ask, entity: str, project: str, name: str, body: Any) -> dict[str, Any]:
@@ -28,19 +31,29 @@ def receive(ask: Ask, entity: str, project: str, name: str, body: Any) -> dict[s
     files = body.get("files") or {} if isinstance(body, dict) else None
     if not isinstance(files, dict):
         raise UsageError("expected an object with files, each with an offset and a content of lines")
+    chunks = {file: _chunk(file, chunk) for file, chunk in files.items()}
+    with LOCKS[hash(key) % len(LOCKS)]:
+        value = _kept(ask, key, body, chunks)
+    if value and value["ended"]:
+        settle(ask.desk, value, body.get("lease"))
+    return {"exitcode": None, "limits": {}}
+
+
+def _kept(ask: Ask, key: str, body: Mapping[str, Any], chunks: Mapping[str, tuple[int, Sequence[str]]]) -> Any:
+    """Write what came to the run's files and to its record; returns the record's value."""
     record = ask.desk.store.record(KIND, key)
     if record is None:
         raise NotFoundError(f"no run {key!r}; upsertBucket makes one")
     token = body.get("lease")
     if token is not None and token != record.value.get("lease"):
         raise ConflictError(f"run {key!r} is another agent's by now; nothing was written")
-    chunks = {file: _chunk(file, chunk) for file, chunk in files.items()}
+    entity, project, name = key.split("/")
     storage = ask.desk.storage
     counts: dict[str, int] = {}
-    with LOCKS[hash(key) % len(LOCKS)]:
-        for file, (offset, lines) in chunks.items():
-            if file != SUMMARY:
-                path = storage.path(storage.run_file(entity, project, name, file))
+    for file, (offset, lines) in chunks.items():
+        if file != SUMMARY:
+            path = storage.path(storage.run_file(entity, project, name, file))
+            with writing(file):
                 counts[file] = _write(path, offset, lines, int(record.value["lines"].get(file, 0)))
 
     def change(before: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -52,10 +65,7 @@ def receive(ask: Ask, entity: str, project: str, name: str, body: Any) -> dict[s
             **before, **more, **_ending(before, body), "seen_at": time.time(), "lines": {**before["lines"], **counts},
         }  # fmt: skip
 
-    value = ask.desk.change(KIND, key, change)
-    if value and value["ended"]:
-        settle(ask.desk, value, token)
-    return {"exitcode": None, "limits": {}}
+    return ask.desk.change(KIND, key, change)
 
 
 def _chunk(file: str, chunk: Any) -> tuple[int, Sequence[str]]:
@@ -75,12 +85,30 @@ def _write(path: Path, offset: int, lines: Sequence[str], there: int) -> int:
         with path.open("ab" if there else "wb") as file:  # W&B's client may have uploaded it as a whole before
             file.writelines(text + b"\n" for text in texts)
         return there + len(texts)
-    known = list(lines_of(path))
-    known[offset : offset + len(texts)] = texts
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(b"".join(line + b"\n" for line in known))
-    partial.replace(path)
-    return len(known)
+    path.touch()
+    with path.open("r+b") as file:
+        start = _pass(file, offset)
+        _pass(file, len(texts))
+        rest = file.read()
+        file.seek(start)
+        file.writelines([*(text + b"\n" for text in texts), rest])
+        file.truncate()
+    return max(there, offset + len(texts))
+
+
+def _pass(file: BinaryIO, number: int) -> int:
+    """Go on behind so many lines of a file, however long it is; returns the place."""
+    place = file.tell()
+    while number and (block := file.read(BLOCK)):
+        found = block.count(b"\n")
+        if found < number:
+            number, place = number - found, place + len(block)
+            continue
+        end = 0
+        for _ in range(number):
+            end = block.index(b"\n", end) + 1
+        number, place = 0, place + end
+    return file.seek(place)
 
 
 def _summary(lines: Sequence[str]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from launcher.errors import NotFoundError, UsageError
@@ -20,9 +20,9 @@ from launcher.server.artifacts import (
     manifest_node,
     node,
 )
-from launcher.server.desk import Ask, page, parsed, project_name, storage_id
+from launcher.server.desk import Ask, file_node, page, parsed, project_name, storage_id
 from launcher.server.jobs import JOB_FILE, as_job
-from launcher.server.storage import file_node, hexadecimal
+from launcher.server.storage import hexadecimal
 
 LARGEST_MANIFEST = 16 << 20
 
@@ -68,14 +68,14 @@ def create_artifact(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, An
 
 def create_manifest(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """Where an artifact's manifest goes."""
-    found_artifact(info.context, input["artifactID"], "member")
-    return {"artifactManifest": manifest_node(info.context, input["artifactID"])}
+    value = found_artifact(info.context, input["artifactID"], "member")
+    return {"artifactManifest": manifest_node(info.context, value)}
 
 
 def update_manifest(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     """The same, when its digest is known."""
-    found_artifact(info.context, input["artifactManifestID"], "member")
-    return {"artifactManifest": manifest_node(info.context, input["artifactManifestID"])}
+    value = found_artifact(info.context, input["artifactManifestID"], "member")
+    return {"artifactManifest": manifest_node(info.context, value)}
 
 
 def create_files(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def create_files(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
         more: dict[str, Any] = {"artifact": node(ask, value), "storagePath": relative, "md5": spec["md5"]}
         if storage.size(relative) is not None:
             more["uploadUrl"] = None
-        nodes.append(file_node(storage, ask.base, spec["name"], relative, more))
+        nodes.append(file_node(ask, value["entity"], spec["name"], relative, more))
     return {"files": page(nodes, None, None, lambda file: str(file["name"]))}
 
 
@@ -119,8 +119,9 @@ def commit(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     )
     number = _name(ask, value, number, dict.fromkeys(["latest", *value["wanted"]]))
     kept = {
-        name: {"digest": entry.get("digest"), "size": entry.get("size"), "ref": entry.get("ref")}
+        name: {"digest": entry.get("digest"), "size": size, "ref": entry.get("ref")}
         for name, entry in contents.items()
+        for size in [entry.get("size") if type(entry.get("size")) is int else None]
     }
     change = lambda before: {**before, "state": "COMMITTED", "number": number, "files": kept}  # noqa: E731
     return {"artifact": node(ask, ask.desk.change(KIND, value["id"], change))}
@@ -128,7 +129,7 @@ def commit(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
 
 def _as_job(ask: Ask, value: Mapping[str, Any], contents: Mapping[str, Any]) -> JobVersion:
     entry = contents.get(JOB_FILE)
-    if entry is None:
+    if entry is None or entry.get("ref"):
         raise UsageError(f"a job's artifact holds {JOB_FILE}; this one does not")
     content = ask.desk.storage.read(ask.desk.storage.blob(value["entity"], entry["digest"]))
     told = parsed(content.decode(errors="replace"), JOB_FILE) or {}
@@ -167,8 +168,18 @@ def update(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     if input.get("metadata") is not None:
         changes["metadata"] = parsed(input["metadata"], "metadata") or {}
     if input.get("aliases") and value.get("number") is not None:
-        _name(ask, value, value["number"], {entry["alias"]: None for entry in input["aliases"]})
-    return {"artifact": node(ask, ask.desk.change(KIND, value["id"], lambda before: before and {**before, **changes}))}
+        _alias(ask, value, [entry["alias"] for entry in input["aliases"]])
+    kept = ask.desk.change(KIND, value["id"], lambda before: before and {**before, **changes})
+    return {"artifact": node(ask, kept or found_artifact(ask, value["id"]))}
+
+
+def _alias(ask: Ask, value: Mapping[str, Any], aliases: Sequence[str]) -> None:
+    """Give a version these aliases; one that `launcher job` made lies in no collection."""
+    if value["id"].startswith("job:"):
+        name = "/".join([value["entity"], value["project"], value["collection"]])
+        ask.desk.store.alias_job(name, value["number"], aliases)
+    else:
+        _name(ask, value, value["number"], dict.fromkeys(aliases))
 
 
 def use(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.routing import Route
 
+from launcher.item import JobVersion
 from launcher.queues import Store
 from launcher.server.access import KEY_LENGTH, add_user
 from launcher.server.execution import SCHEMA
@@ -52,6 +53,8 @@ def filled(served: Served) -> Served:
     stream(served, "secretrun", files={"output.log": {"offset": 0, "content": ["secret line"]}})
     push(served, name="secret")
     served.data(SWEEP_AGENT, sweep=upsert(served, config=GRID)["name"])
+    image = {"docker": {"docker_image": "secret:1"}}
+    served.store.keep_job(JobVersion("team/p/train", "image", image, (), {}, "ann"))
     return served
 
 
@@ -146,6 +149,26 @@ WRITES: list[tuple[str, dict[str, Any]]] = [
         "mutation P($q: ID!, $s: JSONString!) { pushToRunQueue(input: {queueID: $q, runSpec: $s}) { runQueueItemId } }",
         {"q": "QUEUE", "s": spec()},
     ),
+    (
+        """mutation C { createDefaultResourceConfig(input: {entityName: "team", resource: "local-container",
+        config: "{}"}) { success } }""",
+        {},
+    ),
+    (
+        """mutation M { createArtifactManifest(input: {artifactID: "job:team/p/train:v0", name: "m", digest: "d",
+        entityName: "team", projectName: "p", runName: "r"}) { artifactManifest { file { uploadUrl } } } }""",
+        {},
+    ),
+    (
+        """mutation F { createArtifactFiles(input: {artifactFiles: [{artifactID: "job:team/p/train:v0",
+        name: "f", md5: "0123456789abcdef0123456789abcdef"}]}) { files { edges { node { uploadUrl } } } } }""",
+        {},
+    ),
+    (
+        """mutation A { updateArtifact(input: {artifactID: "job:team/p/train:v0", aliases: [
+        {artifactCollectionName: "train", alias: "prod"}]}) { artifact { id } } }""",
+        {},
+    ),
     ("mutation S($id: ID!) { stopRun(input: {id: $id}) { success } }", {"id": "RUN"}),
     ("mutation D($id: ID!) { deleteRun(input: {id: $id}) { success } }", {"id": "RUN"}),
     (UPSERT, {"config": GRID, "entity": "team"}),
@@ -180,7 +203,8 @@ def test_another_entity_and_a_viewer_change_nothing(
     assert [(each.id, each.state) for each in filled.store.items(filled_items())] == before
     assert [queue.name for queue in filled.store.queues()] == ["default", "gpu"]
     assert (filled.store.records("sweep"), filled.store.records("sweep_agent")) == ([sweep], [agent])
-    assert filled.store.records("sweep_run") == []
+    assert [filled.store.records(kind) for kind in ("sweep_run", "resource_config")] == [[], []]
+    assert [job.aliases for job in filled.store.jobs()] == [("latest",)]
 
 
 def filled_items() -> Any:
@@ -200,6 +224,23 @@ def test_a_run_that_is_named_after_anothers_item_shows_and_stops_nothing_of_it(f
         assert filled.data(read, "zoe", name=item.id)["project"]["run"]["state"] == "running"
         filled.data("mutation S($id: ID!) { stopRun(input: {id: $id}) { success } }", "zoe", id=made)
     assert filled.store.item(held.id).stop_requested is False
+
+
+UPLOADS = [
+    'run(name: "secretrun") { files(names: ["output.log"]) { edges { node { uploadUrl } } } }',
+    'run(name: "secretrun") { files(names: ["output.log"]) { edges { node { url(upload: true) } } } }',
+    'artifact(name: "train:latest") { currentManifest { file { uploadUrl } } }',
+    'artifact(name: "train:latest") { files { edges { node { uploadUrl } } } }',
+]
+
+
+@pytest.mark.parametrize("fields", UPLOADS)
+def test_a_viewer_gets_no_address_to_write_to(fields: str, filled: Served) -> None:
+    query = f'{{ project(entityName: "team", name: "p") {{ {fields} }} }}'
+    assert "/storage/" in json.dumps(filled.data(query))
+    told = filled.ask(query, "eve")
+    assert "/storage/" not in told.text
+    assert "is viewer of entity 'team'" in told.json()["errors"][0]["message"]
 
 
 def test_another_entity_streams_and_fetches_nothing(filled: Served) -> None:
@@ -227,6 +268,43 @@ def test_a_body_of_ten_megabytes_is_refused(path: str, chunked: bool, served: Se
         return
     assert response.status_code == 413
     assert "larger than" in response.json()["errors"][0]["message"]
+
+
+def deep(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
+LINKS = """mutation U($resource: JSONString!, $links: JSONString) { upsertRunQueue(input: {entityName: "team",
+projectName: "p", queueName: "gpu", resourceType: "local-container", resourceConfig: $resource, externalLinks: $links})
+{ success } }"""
+CHANGED = """mutation B($config: JSONString, $summary: JSONString) { upsertBucket(input: {entityName: "team",
+modelName: "p", name: "secretrun", config: $config, summaryMetrics: $summary}) { inserted } }"""
+IN_ROOM = """mutation P($room: JSONString) { popFromRunQueue(input: {entityName: "team", projectName: "p",
+queueName: "gpu", room: $room}) { runQueueItemId } }"""
+SHAPES: list[tuple[str, dict[str, Any]]] = [
+    (VIEWER["query"], {"unknown": deep(700)}),
+    (CHANGED, {"config": json.dumps(deep(700))}),
+    (CHANGED, {"summary": json.dumps(deep(700))}),
+    (PUSH, {"queue": "gpu", "spec": spec(overrides={"run_config": deep(700)})}),
+    (PUSH, {"queue": "gpu", "spec": spec(project="\u6f22" * 100)}),
+    (PUSH, {"queue": "gpu", "spec": spec(run_id="r", _resume_count="3")}),
+    (BUCKET, {"name": "\u6f22" * 100}),
+    (IN_ROOM, {"room": '{"docker": 3}'}),
+    (IN_ROOM, {"room": '{"cpus": "many"}'}),
+    (LINKS, {"resource": '{"resource_args": [1]}'}),
+    (LINKS, {"resource": "{}", "links": '{"links": [{}]}'}),
+    (LINKS, {"resource": "{}", "links": '{"links": 3}'}),
+]
+
+
+@pytest.mark.parametrize(("query", "variables"), SHAPES)
+def test_values_of_another_shape_are_refused(query: str, variables: dict[str, Any], filled: Served) -> None:
+    response = filled.ask(query, **variables)
+    assert response.status_code == 400
+    assert "internal error" not in response.json()["errors"][0]["message"]
 
 
 def nested(depth: int) -> str:
