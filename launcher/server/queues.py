@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from launcher import canonical
 from launcher.errors import ConflictError, NotFoundError, UsageError, suggest
-from launcher.item import QueueInfo
+from launcher.item import ItemFilter, QueueInfo
 from launcher.queue_file import create_queue, queue_info, update_queue
 from launcher.server.desk import Ask, Desk, parsed, parts_of, storage_id
 
@@ -21,6 +22,12 @@ RESOURCE_NAMES = {"local": "local-container"}
 def entity_of(desk: Desk, queue: QueueInfo) -> str:
     """The entity that a queue belongs to."""
     return queue.entity or desk.home
+
+
+def former_entity(desk: Desk, name: str) -> str | None:
+    """The entity whose items lie in a queue of this name, which may be deleted; None where there are none."""
+    item = next(desk.store.items(ItemFilter(queue=name)), None)
+    return str(desk.store.document(item.id).get("queue_entity") or desk.home) if item else None
 
 
 def shown_name(desk: Desk, queue: QueueInfo) -> str:
@@ -168,10 +175,10 @@ def delete_run_queues(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, 
 def _create(desk: Desk, entity: str, name: str, settings: Mapping[str, Any]) -> QueueInfo:
     if any(shown_name(desk, queue) == name for queue in queues_of(desk, entity)):
         raise ConflictError(f"queue {name!r} exists already in entity {entity!r}; choose another name")
-    try:
-        return create_queue(desk.store, name, {**settings, "entity": entity})
-    except ConflictError:  # another entity's
-        return create_queue(desk.store, f"{entity}/{name}", {**settings, "entity": entity})
+    if former_entity(desk, name) in (None, entity):
+        with suppress(ConflictError):  # another entity's
+            return create_queue(desk.store, name, {**settings, "entity": entity})
+    return create_queue(desk.store, f"{entity}/{name}", {**settings, "entity": entity})
 
 
 def _links(given: Any) -> dict[str, str]:

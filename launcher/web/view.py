@@ -11,7 +11,7 @@ from launcher.errors import AccessError, NotFoundError, suggest
 from launcher.item import Count, Item, QueueInfo, RunState, Sweep
 from launcher.server.access import ROLES, User
 from launcher.server.desk import Desk
-from launcher.server.queues import entity_of
+from launcher.server.queues import entity_of, former_entity
 from launcher.web.reader import Overview, Reader
 
 Tally = dict[str, int]
@@ -35,11 +35,12 @@ class View:
 
     @cached_property
     def roles(self) -> dict[str, str]:
-        """The user's role by queue; only queues that they see. Of a queue that was deleted nobody knows whose it was,
-        so it is the server's own."""
+        """The user's role by queue; only queues that they see. Items of a queue that was deleted are still its
+        entity's."""
         entities = {queue.name: entity_of(self.desk, queue) for queue in self.all.queues}
         names = dict.fromkeys([*entities, *(count.queue for count in self.all.counts)])
-        found = {name: self.user.roles.get(entities.get(name, self.desk.home)) for name in names}
+        owners = {name: entities.get(name) or former_entity(self.desk, name) or self.desk.home for name in names}
+        found = {name: self.user.roles.get(owner) for name, owner in owners.items()}
         return {name: role for name, role in found.items() if role}
 
     @property

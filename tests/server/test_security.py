@@ -27,7 +27,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.routing import Route
 
-from launcher.item import JobVersion
+from launcher.item import Finished, JobVersion
 from launcher.queues import Store
 from launcher.server.access import KEY_LENGTH, add_user
 from launcher.server.execution import SCHEMA
@@ -241,6 +241,19 @@ def test_a_viewer_gets_no_address_to_write_to(fields: str, filled: Served) -> No
     told = filled.ask(query, "eve")
     assert "/storage/" not in told.text
     assert "is viewer of entity 'team'" in told.json()["errors"][0]["message"]
+
+
+def test_a_queue_of_a_deleted_ones_name_shows_nothing_of_it(filled: Served) -> None:
+    for agent in filled.store.agents():
+        filled.store.finish([(lease, Finished({"secret": 1})) for lease in filled.store.held(agent.id)])
+    filled.store.cancel(filled_items(), "ann")
+    filled.data("mutation D($id: ID!) { deleteRunQueues(input: {queueIDs: [$id]}) { success } }", id=queue_id(filled))
+    items = """{ project(entityName: "%s", name: "p") { runQueue(name: "gpu") { runQueueItems { edges { node {
+    id runSpec } } } } } }"""
+    for entity, who, number in (("lab", "bob", 0), ("team", "ann", 2)):
+        filled.data(QUEUE.replace('"team"', f'"{entity}"'), who, name="gpu")
+        found = filled.data(items % entity, who)["project"]["runQueue"]["runQueueItems"]["edges"]
+        assert len(found) == number
 
 
 def test_another_entity_streams_and_fetches_nothing(filled: Served) -> None:

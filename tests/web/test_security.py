@@ -5,6 +5,7 @@ from __future__ import annotations
 import html.parser
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -235,6 +236,18 @@ def test_what_belongs_to_others_is_not_there(site: Site, keys: dict[str, str]) -
     site.login(keys["mel"])
     assert site.get("/sweeps/digits").status_code == 200
     assert site.get(f"/items/{secret}").status_code == 404
+
+
+def test_items_of_a_deleted_queue_are_still_their_teams(site: Site, keys: dict[str, str]) -> None:
+    made = spec(0, queue="gpu")
+    site.store.push(None, [replace(made, document={**made.document, "queue_entity": "team"})])
+    (item,) = site.store.items(ItemFilter(queue="gpu"))
+    site.store.cancel(ItemFilter(queue="gpu"), "ann")
+    site.store.delete_queue("gpu")
+    for name, status in (("mel", 404), ("ann", 200)):
+        site.client.cookies.clear()
+        site.login(keys[name])
+        assert site.get(f"/items/{item.id}").status_code == status
 
 
 def test_of_a_sweep_over_queues_of_two_teams_each_sees_and_changes_its_own(site: Site, keys: dict[str, str]) -> None:
