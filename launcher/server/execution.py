@@ -48,7 +48,9 @@ MOST_FIELDS = 2_500
 """Fields of a document, those of a fragment counted wherever it is used."""
 
 TOO_DEEP = "what was sent is nested too deeply"
-REMEMBERED = 500
+REMEMBERED, REMEMBERED_LENGTH = 200, 8_000
+"""How many documents are checked once only, and their length at most: one that is remembered takes 90 times its text."""
+
 MOST_ERRORS = 10
 
 log = logging.getLogger(__name__)
@@ -124,7 +126,9 @@ class Engine:
         if not isinstance(variables, dict) or not isinstance(name, str | None):
             raise GraphQLError("expected an object as variables and a text as operationName")
         try:
-            document, errors = self._checked(asked["query"])
+            text = asked["query"]
+            check = self._checked if len(text) <= REMEMBERED_LENGTH else self._check
+            document, errors = check(text)
         except RecursionError as error:
             raise GraphQLError(f"the document has more than {DEEPEST} fields within each other") from error
         try:

@@ -83,8 +83,11 @@ def create_files(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, Any]:
     ask: Ask = info.context
     storage = ask.desk.storage
     nodes = []
+    found = {
+        known: found_artifact(ask, known, "member") for known in {each["artifactID"] for each in input["artifactFiles"]}
+    }
     for spec in input["artifactFiles"]:
-        value = found_artifact(ask, spec["artifactID"], "member")
+        value = found[spec["artifactID"]]
         relative = storage.blob(value["entity"], spec["md5"])
         more: dict[str, Any] = {"artifact": node(ask, value), "storagePath": relative, "md5": spec["md5"]}
         if storage.size(relative) is not None:

@@ -30,7 +30,7 @@ from starlette.routing import Route
 from launcher.item import Finished, JobVersion
 from launcher.queues import Store
 from launcher.server.access import KEY_LENGTH, add_user
-from launcher.server.execution import SCHEMA
+from launcher.server.execution import SCHEMA, Engine
 from tests.conftest import Project, until
 from tests.server.conftest import Served, serving
 from tests.server.test_protocol import ACK, AGENT, BUCKET, FAIL, POP, PUSH, QUEUE, WARN, popped, push, spec, stream
@@ -348,6 +348,15 @@ def test_documents_that_are_made_to_hurt_are_refused(abuse: str, served: Served)
     assert response.status_code == 400
     assert response.json()["errors"][0]["message"]
     assert "Traceback" not in response.text
+
+
+def test_of_long_documents_none_is_remembered() -> None:
+    engine = Engine({})
+    for number in range(3):
+        fields = " ".join(f"a{number}x{place}: viewer {{ id }}" for place in range(800))
+        assert engine.answer({"query": f"{{ {fields} }}"}, None).status == 200
+    assert engine.answer(VIEWER, None).status == 200
+    assert engine._checked.cache_info().currsize == 1
 
 
 def test_the_ordinary_introspection_is_answered(served: Served) -> None:
