@@ -49,7 +49,7 @@ MOST_FIELDS = 2_500
 
 TOO_DEEP = "what was sent is nested too deeply"
 REMEMBERED, REMEMBERED_LENGTH = 200, 8_000
-"""How many documents are checked once only, and their length at most: one that is remembered takes 90 times its text."""
+"""How many documents are checked once only, and their length at most: one of them takes 90 times its text."""
 
 MOST_ERRORS = 10
 

@@ -146,21 +146,22 @@ def upsert_run_queue(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str, A
     """Makes a queue what is given; what is wrong with that is told in the payload, where the client looks for it."""
     ask: Ask = info.context
     desk, name = ask.desk, input["queueName"]
-    entity = ask.entity(input["entityName"], "admin")
+    entity = ask.entity(input["entityName"], "member")
     settings = _settings(input["resourceType"], input["resourceConfig"], input.get("templateVariables"))
     if input.get("prioritizationMode"):
         settings["prioritization"] = input["prioritizationMode"]
     if (links := parsed(input.get("externalLinks"), "externalLinks")) is not None:
         settings["links"] = _links(links.get("links") or ())
+    known = next((queue for queue in queues_of(desk, entity) if shown_name(desk, queue) == name), None)
+    if known:
+        ask.user.check(entity, "admin")
     _, problems = queue_info({"name": name, **settings})
     if problems:
         return {"success": False, "configSchemaValidationErrors": [str(problem) for problem in problems]}
-    try:
-        known = found_queue(desk, entity, name)
-    except NotFoundError:
-        _create(desk, entity, name, {"prioritization": "DISABLED", **settings})
-    else:
+    if known:
         update_queue(desk.store, known.name, settings)
+    else:
+        _create(desk, entity, name, {"prioritization": "DISABLED", **settings})
     return {"success": True, "configSchemaValidationErrors": [], "clientMutationId": input.get("clientMutationId")}
 
 

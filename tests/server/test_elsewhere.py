@@ -15,7 +15,7 @@ import pytest
 from launcher.item import Failed, Finished, ItemFilter, RunState
 from launcher.queues import Store, open_store
 from launcher.queues.wandb.client import CLIENTS
-from launcher.series import unpack
+from launcher.series import POINTS, pack, unpack
 from tests.conftest import Project, needs, until
 from tests.server.elsewhere import Code, Machine, Server, adder, ended_once, push, reaches, states
 from tests.server.proxy import Proxy
@@ -249,6 +249,26 @@ def test_what_needs_a_store_beside_it_says_so(
     done = project.run(*command, "--store", f"wandb+{server.url}")
     assert (done.code, done.out) == (2, "")
     assert "works beside a store only" in done.err
+
+
+def test_a_series_that_is_larger_than_one_request_arrives_whole(
+    server: Server, code: Code, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from tests.queues.store_contract import agent
+
+    (item_id,) = push(server.store, [code.spec()])
+    monkeypatch.setenv("WANDB_API_KEY", server.keys["ann"])
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    points = [{"step": step, **{f"metric {n}": step / 7 for n in range(45)}} for step in range(POINTS)]
+    with closing(open_store(f"wandb+{server.url}")) as store:
+        store.register(agent("a"))
+        (lease,) = store.pop("a", ["default"], 1)
+        store.ack([(lease, {"pid": 1}, str(tmp_path))])
+        assert store.finish([(lease, Finished({"accuracy": 0.9}, pack(points)))]) == [True]
+    CLIENTS.clear()
+    found = server.store.item(item_id)
+    assert (found.state, found.reason) == (RunState.FINISHED, None)
+    assert unpack(server.store.series([item_id])[item_id]) == points
 
 
 def test_a_lease_that_went_to_another_agent_ends_nothing_of_its(

@@ -199,6 +199,13 @@ def test_what_the_protocol_cannot_do_is_said(there: Served) -> None:
             store.hold(ItemFilter())
 
 
+@pytest.mark.parametrize("user", ["api:secretsecret", ":secretsecret", "secretsecret"])
+def test_an_address_with_a_key_is_refused_without_showing_it(user: str) -> None:
+    with pytest.raises(StoreError, match="WANDB_API_KEY") as refused:
+        open_store(f"wandb+http://{user}@127.0.0.1:1")
+    assert "secret" not in str(refused.value)
+
+
 @pytest.mark.parametrize(("key", "told"), [("", "no API key"), ("k" * 40, "API key invalid or revoked")])
 def test_a_wrong_key_is_told_and_never_printed(
     key: str, told: str, there: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

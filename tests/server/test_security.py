@@ -243,6 +243,15 @@ def test_a_viewer_gets_no_address_to_write_to(fields: str, filled: Served) -> No
     assert "is viewer of entity 'team'" in told.json()["errors"][0]["message"]
 
 
+def test_a_member_makes_queues_and_changes_none(filled: Served) -> None:
+    filled.keys["mel"] = add_user(filled.store, "mel", {"team": "member"})
+    until(lambda: filled.ask(VIEWER["query"], "mel").status_code == 200, "that the server has read the users again")
+    for name, status in (("new", 200), ("new", 403), ("gpu", 403)):
+        named = LINKS.replace('"gpu"', f'"{name}"')
+        assert filled.ask(named, "mel", resource='{"resource_args": {}}').status_code == status
+    assert filled.ask(LINKS, "eve", resource="{}").status_code == 403
+
+
 def test_a_queue_of_a_deleted_ones_name_shows_nothing_of_it(filled: Served) -> None:
     for agent in filled.store.agents():
         filled.store.finish([(lease, Finished({"secret": 1})) for lease in filled.store.held(agent.id)])

@@ -230,7 +230,11 @@ CLIENTS: dict[tuple[str, str], Client] = {}
 def client_of(url: str) -> tuple[Client, str | None]:
     """The connection that `wandb+https://HOST[/ENTITY]` names, and the entity. StoreError for other URLs."""
     parts = urlsplit(url.removeprefix("wandb+"))
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+    if parts.username or parts.password:
+        raise StoreError(
+            "the address of the store holds a user or a key, which logs would show; set WANDB_API_KEY instead"
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise StoreError(f"store {url!r} names no server; expected wandb+https://HOST or wandb+https://HOST/ENTITY")
     base = f"{parts.scheme}://{parts.netloc}"
     key = api_key(parts.hostname)

@@ -17,8 +17,9 @@ from launcher.queues.wandb.taken import Taken
 from launcher.series import to_history
 
 LOG, SUMMARY, HISTORY = "output.log", "wandb-summary.json", "wandb-history.jsonl"
-CHUNK = 1 << 20
-"""Bytes of a log in one request, about."""
+CHUNK = 1 << 19
+"""Bytes of a log or a history in one request, at most twice as many: servers take some MiB, and JSON six characters
+for some of them."""
 
 LINES = 5_000
 Ended = Finished | Failed | Cancelled
@@ -57,8 +58,8 @@ class Reports:
                 files, place = following
             if outcome.result is not None:
                 files = {**files, SUMMARY: _lines(0, [canonical.encode(outcome.result)])}
-            if outcome.series is not None:
-                files = {**files, HISTORY: _lines(0, to_history(outcome.series))}
+            for offset, lines in _parts(to_history(outcome.series) if outcome.series is not None else []):
+                self._post(taken, {HISTORY: _lines(offset, lines)})
             self._send(taken, files, place, {} if still else _ending(outcome))
 
     def ended(self, taken: Taken, outcome: Ended | None) -> None:
@@ -137,6 +138,18 @@ def _read(path: Path | None, start: int, *, whole: bool, most: int | None = None
             start += size
             most = most and most - len(lines)
             yield start, [line.decode(errors="replace").removesuffix("\n").replace("\0", "\ufffd") for line in lines]
+
+
+def _parts(lines: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
+    """The lines of a file for one request after the other, each with the place of its first."""
+    start = size = 0
+    for place, line in enumerate(lines):
+        if size > CHUNK:
+            yield start, lines[start:place]
+            start, size = place, 0
+        size += len(line)
+    if lines:
+        yield start, lines[start:]
 
 
 def _lines(offset: int, lines: Sequence[str]) -> dict[str, Any]:
