@@ -144,7 +144,7 @@ def _points(lines: Iterable[bytes], step: str = STEP) -> Iterator[dict[str, Any]
             point = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(point, dict) and _is_number(at := point.get(step)) and -LARGEST <= at < LARGEST:
+        if isinstance(point, dict) and _is_number(point.get(step)) and -LARGEST <= point[step] < LARGEST:
             yield point
 
 
