@@ -49,13 +49,16 @@ def events(run: Mapping[str, Any], info: Any, samples: int | None = None) -> lis
 
 
 def sampled_history(run: Mapping[str, Any], info: Any, specs: list[str]) -> list[list[Any]]:
-    """Run.sampledHistory: for each spec, the rows that have all its keys, cut down to these."""
+    """Run.sampledHistory: for each spec, the rows that have all its keys, cut down to these. A spec without keys asks
+    for nothing: so W&B's scheduler looks every few seconds whether its sweep goes on."""
     found = []
-    rows = [row for row in map(_row, _lines(run, info, HISTORY)) if row is not None]
-    for text in specs:
-        spec = parsed(text, "specs") or {}
-        keys = spec.get("keys") or ()
-        chosen = [{key: row[key] for key in keys} if keys else row for row in rows if all(key in row for key in keys)]
+    asked = [parsed(text, "specs") or {} for text in specs]
+    wanted = any(spec.get("keys") for spec in asked)
+    rows = [row for row in map(_row, _lines(run, info, HISTORY)) if row is not None] if wanted else []
+    for spec in asked:
+        keys = spec.get("keys")
+        keys = [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []
+        chosen = [{key: row[key] for key in keys} for row in rows if all(key in row for key in keys)] if keys else []
         found.append(_thinned(chosen, spec.get("samples") if isinstance(spec.get("samples"), int) else None))
     return found
 

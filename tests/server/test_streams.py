@@ -111,6 +111,17 @@ def test_a_file_that_would_be_a_folder_too_is_refused(names: tuple[str, str], se
         assert requests.put(address, b"x", timeout=9).status_code == status
 
 
+def test_only_rows_of_the_keys_that_are_named_are_sampled(served: Served) -> None:
+    served.data(BUCKET, name="r1")
+    rows = [json.dumps({"_step": step, "loss": step / 2, "other": 1}) for step in range(4)]
+    stream(served, "r1", files={"wandb-history.jsonl": {"offset": 0, "content": rows}})
+    query = """query H($specs: [JSONString!]!) { project(entityName: "team", name: "p") { run(name: "r1") {
+    sampledHistory(specs: $specs) } } }"""
+    specs = ["{}", '{"keys": ["_step", "loss"], "samples": 2}', '{"keys": [["a"]]}', '{"keys": 3}']
+    found = served.data(query, specs=specs)["project"]["run"]["sampledHistory"]
+    assert found == [[], [{"_step": 0, "loss": 0.0}, {"_step": 2, "loss": 1.0}], [], []]
+
+
 def test_the_last_row_of_a_history_is_read_from_its_end(served: Served, monkeypatch: Any) -> None:
     query = '{ project(entityName: "team", name: "p") { run(name: "r1") { historyTail eventsTail } } }'
     served.data(BUCKET, name="r1")
