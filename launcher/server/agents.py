@@ -26,6 +26,9 @@ ACK_SECONDS = 60.0
 SILENT_SECONDS = 300.0
 """After this long without a word from an agent nor from its run, the run counts as lost."""
 
+FORGOTTEN_SECONDS = 7 * 86400.0
+"""After this long an agent that left is forgotten: a cluster may start thousands, and each round reads all of them."""
+
 BEAT_SECONDS = 5.0
 OURS = "launcher"
 """How the version begins that agents of ours tell."""
@@ -161,6 +164,8 @@ class Caretaker:
         alive = {agent.id for agent in self._desk.store.agents()}
         for record in self._desk.store.records(KIND):
             if record.key not in alive:
+                if now > record.value["seen_at"] + FORGOTTEN_SECONDS:
+                    self._desk.store.drop_record(KIND, record.key)
                 continue
             held = self._desk.store.held(record.key)
             if held or now < record.value["seen_at"] + SILENT_SECONDS:

@@ -25,6 +25,7 @@ from launcher.server.desk import (
     storage_id,
 )
 from launcher.server.leases import finish, item_entity, item_of
+from launcher.server.storage import LONGEST_LINE
 
 KIND = "run"
 CRASHED_SECONDS = 300.0
@@ -148,7 +149,7 @@ def _reported(desk: Desk, value: Mapping[str, Any]) -> tuple[dict[str, Any], byt
     history = desk.storage.path(desk.storage.run_file(value["entity"], value["project"], value["name"], HISTORY))
     try:
         with history.open("rb") as lines:
-            return result, series.of_history(lines)
+            return result, series.of_history(iter(lambda: lines.readline(LONGEST_LINE), b""))
     except OSError:
         return result, None
 

@@ -175,6 +175,9 @@ def test_an_agent_is_told_to_stop_polling_and_is_heard_of(gpu: Served) -> None:
     gpu.data(update, id=agent)
     assert state(gpu, taken) is RunState.PENDING
     assert gpu.store.agents() == []
+    for more, known in ((-60, [agent]), (60, [])):
+        Round(gpu).look(time.time() + agents.FORGOTTEN_SECONDS + more)
+        assert [record.key for record in gpu.store.records("agent")] == known
 
 
 def test_a_preempted_run_waits_again_with_its_priority(gpu: Served) -> None:
