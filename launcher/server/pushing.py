@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from launcher.dispatcher import Dispatcher
-from launcher.errors import Problem, SpecError, StoreError, UsageError
-from launcher.item import Item, QueueInfo, Sweep
+from launcher.errors import ConflictError, LaunchError, NotFoundError, Problem, SpecError, StoreError, UsageError
+from launcher.item import Item, ItemFilter, QueueInfo, Sweep
 from launcher.queues import Store
 from launcher.queues.staging import new_ids
 from launcher.server.desk import Ask, parsed, project_name
@@ -150,31 +150,47 @@ class Pusher:
                     each.done.set_exception(error)
 
     def _add(self, together: Sequence[Wanted]) -> None:
-        """All of one sweep at once; where that fails, each by itself, so that one's fault is not another's."""
+        """All of one sweep at once; where one is refused, each by itself, so that its fault is not the others'."""
         named = [self._named(each) for each in together]
         try:
             self._write(named, together[0].sweep)
-        except StoreError as error:
+        except (ConflictError, NotFoundError) as error:
             if len(together) == 1:
                 self._alone(together[0], error)
                 return
             for each in together:
                 self._add([each])
             return
+        except StoreError as error:  # nobody told whether it was done
+            self._look(together, named, error)
+            return
         for each, spec in zip(together, named, strict=True):
             each.done.set_result(str(spec.document["run_id"]))
 
-    def _alone(self, wanted: Wanted, error: StoreError) -> None:
+    def _alone(self, wanted: Wanted, error: LaunchError) -> None:
         for _ in range(0 if wanted.own_id else TRIES):  # an ID that happened to be taken
             spec = self._named(wanted)
             try:
                 self._write([spec], wanted.sweep)
-            except StoreError as again:
+            except (ConflictError, NotFoundError) as again:
                 error = again
+            except StoreError as again:
+                self._look([wanted], [spec], again)
+                return
             else:
                 wanted.done.set_result(str(spec.document["run_id"]))
                 return
         wanted.done.set_exception(error)
+
+    def _look(self, together: Sequence[Wanted], named: Sequence[LaunchSpec], error: StoreError) -> None:
+        """After a reply of the store that was lost: what is there under the new IDs was added, the rest was not."""
+        ids = [str(spec.document["run_id"]) for spec in named]
+        there = {item.id for item in self._store.items(ItemFilter(ids=tuple(ids)))}
+        for each, item_id in zip(together, ids, strict=True):
+            if item_id in there and not each.own_id:
+                each.done.set_result(item_id)
+            else:
+                each.done.set_exception(error)
 
     def _named(self, wanted: Wanted) -> LaunchSpec:
         run_id = wanted.spec.document["run_id"] if wanted.own_id else next(self._ids)
