@@ -83,9 +83,14 @@ class RunPaths:
         return self.folder.parents[1]
 
     def create(self, config: Mapping[str, Any]) -> None:
-        """Make the folder, with the composed config in it."""
+        """Make the folder, with the composed config in it. One that is there is of a deleted item, or another store's,
+        with this ID: what that run told is not this one's."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self.folder.mkdir(exist_ok=True)
+        try:
+            self.folder.mkdir()
+        except FileExistsError:
+            for told in (self.log, self.result, self.series, self.job_return, self.exit_code):
+                told.unlink(missing_ok=True)
         self.config.write_text(yaml_text(config), encoding="utf-8")
 
 

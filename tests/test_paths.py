@@ -80,3 +80,14 @@ def test_yaml_gives_the_config_back_type_for_type_in_the_same_order(config: dict
 @settings(max_examples=100, deadline=None)
 def test_omegaconf_reads_the_yaml_as_the_config_it_was(config: dict[str, Any]) -> None:
     assert repr(OmegaConf.to_container(OmegaConf.create(yaml_text(config)))) == repr(config)
+
+
+def test_a_run_in_the_folder_of_a_deleted_item_with_its_id_tells_nothing_of_that_one(tmp_path: Path) -> None:
+    paths = RunPaths.of(tmp_path, "given", 1)
+    paths.create({})
+    told = (paths.log, paths.result, paths.series, paths.job_return, paths.exit_code)
+    for path in told:
+        path.write_text("0")
+    paths.create({"seed": 2})
+    assert [path.name for path in told if path.exists()] == []
+    assert yaml.safe_load(paths.config.read_text()) == {"seed": 2}

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -146,7 +146,7 @@ class Agent:
                 self._store.wait(self._wake, self._idle_seconds())
         except StoreError as error:
             self._wake.wait(self._troubles.store_fails(error))
-            return not (self._stops and not (self._runs or self._starts))
+            return self._stops < 2 and not (self._stops and not (self._runs or self._starts))
         return more
 
     def _idle_seconds(self) -> float:
@@ -319,7 +319,8 @@ class Agent:
             for run in self._local():
                 self._stop_run(run, Preempted("its agent stopped"))
             self._collect()
-            self._reports.exchange()
+            with suppress(StoreError):  # others notice that we are silent
+                self._reports.exchange()
             self._wake.wait(SOON_SECONDS)
         for runner in self._runners.values():
             runner.close()
