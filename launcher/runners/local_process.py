@@ -118,8 +118,8 @@ class LocalProcess:
         if running and running.stdin:
             with suppress(BrokenPipeError):
                 running.stdin.close()
-            if not self._kept:
-                running.wait(GRACE_SECONDS)
+            with suppress(subprocess.TimeoutExpired):  # it may have a run that we did not hear of
+                running.wait(0 if self._kept else GRACE_SECONDS)
 
     # -- the keeper -----------------------------------------------------------------------------------------------
 
