@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from launcher import canonical, checks, schema, tracing
@@ -63,7 +63,6 @@ class Dispatcher:
     _found: dict[tuple[str, str, str], JobVersion | LaunchError] = field(default_factory=dict)
     _built: dict[str, JobVersion | LaunchError] = field(default_factory=dict)
     _pinned: dict[tuple[Any, ...], Source | LaunchError] = field(default_factory=dict)
-    _seen: dict[int, Any] = field(default_factory=dict)
 
     def spec(
         self, arguments: LaunchArguments, *, point: Point | None = None, args: list[str] | None = None
@@ -100,7 +99,7 @@ class Dispatcher:
         _raise(
             [
                 *problems,
-                *schema.problems(document, seen=self._seen if point else None),
+                *schema.problems(document),
                 *checks.resource_problems(document, queue),
                 *checks.policy_problems(document),
             ]
@@ -157,18 +156,17 @@ class Dispatcher:
                 [Problem(LAUNCH_NODE, f"{node!r} is no mapping; expected launch_add's arguments by name, and args")]
             )
         named = {str(key): value for key, value in node.items() if key != "args" and value is not None}
-        arguments = LaunchArguments.from_mapping(named)
-        given = overlay.given()
-        if given.keys() & set(SOURCES) and arguments.given().keys() & set(SOURCES):
-            arguments = replace(arguments, uri=None, job=None, docker_image=None)
-        if not (arguments.given().keys() | given.keys()) & set(SOURCES):
+        own, given = LaunchArguments.from_mapping(named).given(), overlay.given()
+        if not given.keys().isdisjoint(SOURCES):
+            own = {name: value for name, value in own.items() if name not in SOURCES}
+        elif own.keys().isdisjoint(SOURCES):
             given["uri"] = self.folder
-            if self.version and not arguments.version:
+            if self.version and "version" not in own:
                 given["version"] = self.version
         args = node.get("args")
         if args is not None and not (isinstance(args, list) and all(isinstance(entry, str) for entry in args)):
             raise SpecError([Problem("launch.args", f"{args!r} is no list of strings")])
-        return self.spec(LaunchArguments(**_both(arguments.given(), given)), point=point, args=args)
+        return self.spec(LaunchArguments(**_both(own, given)), point=point, args=args)
 
     def _given(self, arguments: LaunchArguments) -> dict[str, Any]:
         """A copy of the arguments, which the document may keep: the caller's own objects are never changed."""

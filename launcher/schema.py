@@ -21,23 +21,15 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "schemas"
 LONGEST_SHOWN = 80
-LARGEST_SEEN = 5000
 NOT_FINITE = re.compile(rb"g.{6}[\xf0-\xff][\x7f\xff]", re.DOTALL)
 """A float's eight bytes as marshal writes them, all exponent bits set; text may look like it, numbers cannot."""
 ALWAYS_JSON = frozenset({type(None), bool, int})
 
 
-def problems(
-    document: Any,
-    schema: str = "launch_spec",
-    seen: dict[int, Any] | None = None,
-    path: tuple[str | int, ...] = (),
-) -> list[Problem]:
+def problems(document: Any, schema: str = "launch_spec", path: tuple[str | int, ...] = ()) -> list[Problem]:
     """Everything that is wrong with `document`, in the order of its keys; empty when it is right.
 
-    `schema` names a file of `launcher/schemas/`; `path` is where the document lies within a larger one. `seen`, kept by
-    a caller that checks many documents that share parts, holds the parts found to be JSON: a shared part is looked
-    through once. Such parts must not change in between.
+    `schema` names a file of `launcher/schemas/`; `path` is where the document lies within a larger one.
 
     >>> overrides = {"entry_point": [3]}
     >>> spec = {"entity": "", "project": "", "docker": {}, "git": {}, "overrides": overrides, "resource": None}
@@ -45,8 +37,8 @@ def problems(
     overrides.entry_point[0]: 3 is an integer, expected a string
     """
     found: list[Problem] = []
-    if seen is not None or not _surely_json(document):
-        _not_json(document, path, found, {} if seen is None else seen)
+    if not _surely_json(document):
+        _not_json(document, path, found)
     if found:
         return found  # a validator's verdict on what is not JSON means nothing
     if _fast(schema).is_valid(document):
@@ -61,7 +53,7 @@ def value_problems(value: Any, definition: Mapping[str, Any], path: tuple[str | 
     gpus: 9 is greater than the maximum of 8
     """
     found: list[Problem] = []
-    _not_json(value, path, found, {})
+    _not_json(value, path, found)
     if found:
         return found
     text = canonical.encode(definition)
@@ -98,7 +90,7 @@ def _surely_json(document: Any) -> bool:
     return "\\u0000" not in text and not ("null" in text and NOT_FINITE.search(packed))
 
 
-def _not_json(value: Any, path: tuple[str | int, ...], found: list[Problem], seen: dict[int, Any]) -> None:
+def _not_json(value: Any, path: tuple[str | int, ...], found: list[Problem]) -> None:
     """Add what in `value` JSON cannot say: NaN and infinity, keys that are not strings, NUL in text, other types."""
     if isinstance(value, str):
         if fault := _fault(value):
@@ -107,14 +99,12 @@ def _not_json(value: Any, path: tuple[str | int, ...], found: list[Problem], see
         if not math.isfinite(value):
             found.append(Problem(dotted(path), f"{value} is not a JSON number; expected a finite one"))
     elif isinstance(value, dict | list | tuple):
-        if id(value) not in seen:
-            _not_json_within(value, path, found, seen)
+        _not_json_within(value, path, found)
     elif not (value is None or isinstance(value, bool | int)):
         found.append(Problem(dotted(path), f"{_show(value)} is {_kind(value)}, expected a JSON value"))
 
 
-def _not_json_within(value: Any, path: tuple[str | int, ...], found: list[Problem], seen: dict[int, Any]) -> None:
-    before = len(found)
+def _not_json_within(value: Any, path: tuple[str | int, ...], found: list[Problem]) -> None:
     for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
         if isinstance(value, dict) and not isinstance(key, str):
             problem = f"key {key!r} is {_kind(key)}; JSON keys are strings"
@@ -122,11 +112,7 @@ def _not_json_within(value: Any, path: tuple[str | int, ...], found: list[Proble
             continue
         kind = type(entry)  # most leaves are right, and a call for each would double the time
         if not (kind in ALWAYS_JSON or (kind is float and math.isfinite(entry))):
-            _not_json(entry, (*path, key), found, seen)
-    if len(found) == before:
-        if len(seen) >= LARGEST_SEEN:
-            seen.clear()
-        seen[id(value)] = value  # kept alive, so that no other object gets its id
+            _not_json(entry, (*path, key), found)
 
 
 def _fault(text: str) -> str | None:

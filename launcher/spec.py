@@ -97,8 +97,11 @@ class LaunchArguments:
 
     def given(self) -> dict[str, Any]:
         """The arguments that were given; empty strings count as absent, as they do in W&B."""
-        values = ((name, getattr(self, name)) for name in self.__slots__)
-        return {name: value for name, value in values if value is not None and value != "" and value is not False}
+        return {
+            name: value
+            for name in self.__slots__
+            if (value := getattr(self, name)) is not None and value is not False and value != ""
+        }
 
     @staticmethod
     def from_mapping(values: Mapping[str, Any], where: str = "launch") -> LaunchArguments:
