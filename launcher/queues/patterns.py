@@ -84,18 +84,19 @@ class _Pattern:
 
     def pack(self, spec: LaunchSpec, text: str) -> Packed | None:
         """What is kept of a spec with this text; None if it is not of this pattern."""
-        if spec.queue_name != self._queue or not text.startswith(self._document.begin):
+        leaves = self._document.leaves(text) if spec.queue_name == self._queue else None
+        if leaves is None:
             return None
         try:
             values = [at(spec.document, path) for path in self._changed]
         except (KeyError, TypeError):  # it has no such leaf
             return None
-        leaves = [canonical.quick(value, sort=True) for value in values]
-        if self._document.fill(leaves) != text:
+        listed = canonical.quick(values, sort=True)
+        if f"[{','.join(leaves)}]" != listed:  # the text was taken apart in a wrong place
             return None
+        if any(type(value) is dict or type(value) is list for value in values):
+            listed = canonical.encode(values)
         fingerprint = canonical.digest_text(self._lasting.fill(leaves)) if self._lasting else spec.fingerprint()
-        plain = all(type(value) is not dict and type(value) is not list for value in values)
-        listed = f"[{','.join(leaves)}]" if plain else canonical.encode(values)
         return Packed(self._number, listed, fingerprint, *(self._policies or _policies(spec.document)))
 
 
@@ -103,9 +104,28 @@ class _Holes:
     """The sorted JSON text of a value in which marks stand for some leaves."""
 
     def __init__(self, marked: Any) -> None:
-        self.begin, *parts = _MARKS.split(canonical.quick(marked, sort=True))
-        self._places = [int(place) for place in parts[::2]]
-        self._format = "%s".join(part.replace("%", "%%") for part in (self.begin, *parts[1::2]))
+        self._begin, *parts = _MARKS.split(canonical.quick(marked, sort=True))
+        self._between, self._places = parts[1::2], [int(place) for place in parts[::2]]
+        self._order = sorted(range(len(self._places)), key=self._places.__getitem__)
+        self._format = "%s".join(part.replace("%", "%%") for part in (self._begin, *self._between))
+
+    def leaves(self, text: str) -> list[str] | None:
+        """What is in the holes of this text, by their marks; None if it is another value's. A leaf ends where what
+        follows it comes first, which may be within the leaf."""
+        if not self._between:
+            return [] if text == self._begin else None
+        *between, end = self._between
+        if not (text.startswith(self._begin) and text.endswith(end)):
+            return None
+        told, place = [], len(self._begin)
+        for part in between:
+            until = text.find(part, place)
+            if until < 0:
+                return None
+            told.append(text[place:until])
+            place = until + len(part)
+        told.append(text[place : len(text) - len(end)])
+        return [told[place] for place in self._order]
 
     def fill(self, leaves: Sequence[str]) -> str:
         """The text with these leaves."""
