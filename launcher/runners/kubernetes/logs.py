@@ -11,6 +11,7 @@ from typing import Any
 
 from launcher.runners.kubernetes.asking import Asking
 from launcher.runners.kubernetes.cluster import ApiError, Cluster
+from launcher.runners.kubernetes.watch import REMEMBERED
 from launcher.runners.kubernetes.words import main
 
 FOLLOWED = 32
@@ -23,6 +24,8 @@ class Logs:
     def __init__(self, asking: Asking) -> None:
         self._asking = asking
         self._followed: dict[str, tuple[threading.Thread, list[Any]]] = {}
+        self._over: dict[str, None] = {}
+        self._lock = threading.Lock()
         self._closed = False
 
     def follow(self, cluster: Cluster, namespace: str, pod: Mapping[str, Any], log: Path) -> None:
@@ -53,7 +56,11 @@ class Logs:
             with partial.open("wb") as file:
                 for piece in cluster.log(namespace, pod["metadata"]["name"], main(pod), follow=False, opened=[]):
                     file.write(piece)
-            partial.replace(log)
+            with self._lock:  # who follows it, and is late, must not begin it anew
+                self._over[pod["metadata"]["name"]] = None
+                while len(self._over) > REMEMBERED:
+                    del self._over[next(iter(self._over))]
+                partial.replace(log)
         except (ApiError, OSError):
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
@@ -73,8 +80,11 @@ class Logs:
         name = pod["metadata"]["name"]
         with suppress(ApiError, OSError):
             pieces = cluster.log(namespace, name, main(pod), follow=True, opened=opened)
-            if first := next(pieces, b""):
-                with log.open("wb", buffering=0) as file:  # it begins anew: what another agent followed is there again
+            first = next(pieces, b"")
+            with self._lock:  # it begins anew: what another agent followed is there again
+                file = log.open("wb", buffering=0) if first and name not in self._over else None
+            if file:
+                with file:
                     file.write(first)
                     for piece in pieces:
                         file.write(piece)

@@ -39,6 +39,9 @@ ADMITTED = 5000
 AT_ONCE = 8
 """How many calls are made at a time."""
 
+LATE_SECONDS = 0.2
+"""How long what the cluster has told of pods may take to be heard."""
+
 GATHER_SECONDS = 2.0
 """How long a look waits for the logs of what has ended."""
 
@@ -217,10 +220,14 @@ class Kubernetes:
 
         def has_none() -> bool:
             with suppress(ApiError, RunnerError):
-                return not self._places.pods_now(handle)
+                return not (self._places.pods_now(handle) or self._waking.closed.wait(LATE_SECONDS))
             return False
 
-        return self._asking.sure(f"pods of {token}", handle["name"], has_none)
+        def heard_of() -> bool:
+            _, pods = self._places.watch(handle, root_of(handle))
+            return bool(words.of_run([each.object for each in pods.of(handle["name"])], handle["index"]))
+
+        return self._asking.sure(f"pods of {token}", handle["name"], has_none) and not heard_of()
 
     def _look_after(self, token: str, handle: Handle, pod: Mapping[str, Any] | None, seen: Sequence[Seen]) -> None:
         """What is to be done for a run that goes on: follow its log, end it where it is stopped or never starts."""

@@ -61,7 +61,8 @@ class Submissions:
 
     def _create(self, place: Mapping[str, Any], made: Mapping[str, Any], batch: KubernetesBatch) -> None:
         cluster = self._places.cluster(place["context"])
-        watched, _ = self._places.watch(place, RunPaths(batch.requests[0].folder).root)
+        watched, pods = self._places.watch(place, RunPaths(batch.requests[0].folder).root)
+        pods.known()  # from before there are any, so that a pod which is gone soon was heard of
         try:
             watched.learn(cluster.create(place["path"], made))
         except ApiError as error:
