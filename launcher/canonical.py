@@ -7,13 +7,15 @@ import functools
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 EXACT = frozenset({str, int, float, bool, type(None)})
 LONG = re.compile(r"\d{19}")
 """Digits of an integer that may not fit into 64 bits: orjson would make a float of it."""
+
+_SHORT = 19
+"""Shorter texts have no such integer."""
 
 
 def encode(value: Any, *, sort: bool = False) -> str:
@@ -77,12 +79,34 @@ def decode(text: str | bytes) -> Any:
     >>> decode('{"a": 1}')
     {'a': 1}
     """
+    if isinstance(text, str) and (len(text) < _SHORT or not LONG.search(text)):
+        try:
+            return _loads()(text)
+        except ValueError:  # the standard library takes more (NaN), and says better what is wrong
+            pass
+    return json.loads(text)
+
+
+def are_json(texts: Iterable[str]) -> bool:
+    """Whether each of these texts is the JSON of a value.
+
+    >>> are_json(["1", '"a"']), are_json(['"a', 'b"'])
+    (True, False)
+    """
+    loads = _loads()
+    try:
+        for text in texts:
+            loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+@functools.cache
+def _loads() -> Callable[[str], Any]:
     import orjson
 
-    if isinstance(text, str) and not LONG.search(text):
-        with suppress(ValueError):  # the standard library takes more (NaN), and says better what is wrong
-            return orjson.loads(text)
-    return json.loads(text)
+    return orjson.loads
 
 
 def digest(value: Any) -> str:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 PATTERNS = 16
 """How many patterns a spec is held against: grids alternate between a handful of group choices."""
 
+PROBE = 24
+"""So many characters of what follows a leaf are looked for first: a search for all of them would cost a preparation."""
+
 POLICIES = frozenset({"limits", "resource", "resource_args", "resources", "retry", "timeout"})
 """The fields of a spec that `_policies` reads."""
 
@@ -75,11 +78,10 @@ class _Pattern:
         marked = unpack(spec.document, changed, (), marks)
         self._queue = spec.queue_name
         self._number = number
-        self._changed = changed
         self._document = _Holes(marked)
         ignored = [tuple(path.split(".")) for path in (spec.document.get("fingerprint") or {}).get("ignore") or ()]
         told = all(path[0] != "fingerprint" and not _passes(ignored, path) for path in changed)
-        self._lasting = _Holes(lasting(spec.queue_name, marked)) if told else None
+        self._lasting = _Holes(lasting(spec.queue_name, marked), sort=True) if told else None
         self._policies = None if any(path[0] in POLICIES for path in changed) else _policies(spec.document)
 
     def pack(self, spec: LaunchSpec, text: str) -> Packed | None:
@@ -87,31 +89,28 @@ class _Pattern:
         leaves = self._document.leaves(text) if spec.queue_name == self._queue else None
         if leaves is None:
             return None
-        try:
-            values = [at(spec.document, path) for path in self._changed]
-        except (KeyError, TypeError):  # it has no such leaf
-            return None
-        listed = canonical.quick(values, sort=True)
-        if f"[{','.join(leaves)}]" != listed:  # the text was taken apart in a wrong place
-            return None
-        if any(type(value) is dict or type(value) is list for value in values):
-            listed = canonical.encode(values)
-        fingerprint = canonical.digest_text(self._lasting.fill(leaves)) if self._lasting else spec.fingerprint()
+        listed = f"[{','.join(leaves)}]"
+        if not self._lasting:
+            fingerprint = spec.fingerprint()
+        elif "{" in listed:  # maybe an object, whose keys are in no order
+            ordered = [canonical.quick(canonical.decode(leaf), sort=True) for leaf in leaves]
+            fingerprint = canonical.digest_text(self._lasting.fill(ordered))
+        else:
+            fingerprint = canonical.digest_text(self._lasting.fill(leaves))
         return Packed(self._number, listed, fingerprint, *(self._policies or _policies(spec.document)))
 
 
 class _Holes:
-    """The sorted JSON text of a value in which marks stand for some leaves."""
+    """The JSON text of a value in which marks stand for some leaves."""
 
-    def __init__(self, marked: Any) -> None:
-        self._begin, *parts = _MARKS.split(canonical.quick(marked, sort=True))
+    def __init__(self, marked: Any, *, sort: bool = False) -> None:
+        self._begin, *parts = _MARKS.split(canonical.quick(marked, sort=sort))
         self._between, self._places = parts[1::2], [int(place) for place in parts[::2]]
         self._order = sorted(range(len(self._places)), key=self._places.__getitem__)
-        self._format = "%s".join(part.replace("%", "%%") for part in (self._begin, *self._between))
 
     def leaves(self, text: str) -> list[str] | None:
         """What is in the holes of this text, by their marks; None if it is another value's. A leaf ends where what
-        follows it comes first, which may be within the leaf."""
+        follows it comes first; that may be within the leaf, and then what was cut off is no JSON."""
         if not self._between:
             return [] if text == self._begin else None
         *between, end = self._between
@@ -119,24 +118,29 @@ class _Holes:
             return None
         told, place = [], len(self._begin)
         for part in between:
-            until = text.find(part, place)
+            until = text.find(part[:PROBE], place)
+            if not text.startswith(part, until):
+                until = text.find(part, place)
             if until < 0:
                 return None
             told.append(text[place:until])
             place = until + len(part)
         told.append(text[place : len(text) - len(end)])
-        return [told[place] for place in self._order]
+        return [told[place] for place in self._order] if canonical.are_json(told) else None
 
     def fill(self, leaves: Sequence[str]) -> str:
         """The text with these leaves."""
-        return self._format % tuple([leaves[place] for place in self._places])
+        parts = [self._begin]
+        for place, part in zip(self._places, self._between, strict=True):
+            parts += (leaves[place], part)
+        return "".join(parts)
 
 
 def _text(document: Mapping[str, Any]) -> str | None:
     """What patterns are held against; None for a document with integers beyond 64 bits, whose text is another library's
     and differs in its floats."""
     try:
-        return canonical.quick(document, sort=True)
+        return canonical.quick(document)
     except TypeError:
         return None
 
