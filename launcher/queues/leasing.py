@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from launcher import canonical
-from launcher.item import AgentInfo, Lease, Lost, Outcome, RunState
+from launcher.item import AgentInfo, Lease, Lost, Outcome
 from launcher.queues import rows
 from launcher.queues.documents import Documents
 from launcher.slots import ANY_ROOM, Room
@@ -79,7 +79,7 @@ class Leasing:
 
     def _leases(self, db: Any, popped: list[Any]) -> list[Lease]:
         popped.sort(key=lambda row: (row["priority"], row["seq"]))
-        return [self._lease(db, row) for row in popped]
+        return [Lease(rows.taken_of(row), row["token"], self._documents.of(db, row)) for row in popped]
 
     def _before_pop(self, db: Any, wanted: Mapping[str, Any], look: Any) -> None:
         """What a dialect must do so that agents that pop at once respect limits together."""
@@ -103,7 +103,7 @@ class Leasing:
 
     def _held(self, db: Any, agent: str) -> list[Lease]:
         held = db.execute(self._sql("select_leases", "where_held"), {"agent": agent}).fetchall()
-        return [self._lease(db, row) for row in held]
+        return [Lease(rows.item_of(row), row["token"], self._documents.of(db, row)) for row in held]
 
     def ack(self, started: Iterable[tuple[Lease, Mapping[str, Any], str]]) -> list[bool]:
         """See `Store.ack`."""
@@ -131,10 +131,8 @@ class Leasing:
         returned tells, once that is settled, which rows were ours to write."""
         asked = []
         for places in rows.rounds(values):
-            given = [values[place] for place in places.values()]
-            said = [
-                {name: value for name, value in row.items() if value is not None and name != "series"} for row in given
-            ]
+            given = (values[place] for place in places.values())
+            said = [row if "series" not in row else {**row, "series": None} for row in given]
             texts = {"rows": canonical.encode(said), "now": now}
             asked.append((places, self._later(db.execute(self._sql(verb), texts))))
         if any(row.get("again") for row in values):
@@ -147,9 +145,9 @@ class Leasing:
                     done[places[row["id"]]] = True
             ours = [row for row, is_ours in zip(values, done, strict=True) if is_ours]
             for row in ours:
-                if row.get("series") is not None:
+                if "series" in row:
                     db.execute(self._sql("keep_series"), {"id": row["id"], "points": row["series"]})
-            self._hold_failing(db, [row for row in ours if row.get("state") == RunState.FAILED.value])
+            self._hold_failing(db, [row for row in ours if row.get("state") == rows.FAILED])
             return done
 
         return written
@@ -212,9 +210,6 @@ class Leasing:
         with self._session() as db:
             texts = {"queues": canonical.encode(agent.queues), "room": canonical.encode(agent.room)}
             db.execute(self._sql("upsert_agent"), asdict(agent) | texts)
-
-    def _lease(self, db: Any, row: Any) -> Lease:
-        return Lease(rows.item_of(row), row["token"], self._documents.of(db, row))
 
     def _pipeline(self, db: Any) -> AbstractContextManager[Any]:  # noqa: ARG002 - for the dialects
         """Where the dialect can: send statements on without waiting for each one's answer, until they are settled."""

@@ -49,6 +49,7 @@ class PostgresStore(SqlStore):
         from psycopg_pool import ConnectionPool
 
         self.url = redacted(url)
+        self._silent = f"store {self.url} gave no connection for {CONNECT_SECONDS:g} s"
         self._conninfo = url
         self._error = psycopg.Error
         self._full_error = psycopg.errors.DiskFull
@@ -66,6 +67,7 @@ class PostgresStore(SqlStore):
             url, kwargs=options, min_size=1, max_size=CONNECTIONS, reconnect_timeout=RETRY_SECONDS, open=True,
         )  # fmt: skip
         try:
+            self._await_first()
             self._settle_version(read_only, as_is)
         except BaseException:
             self.close()
@@ -130,7 +132,17 @@ class PostgresStore(SqlStore):
                 return self._pool.getconn(2 * RETRY_SECONDS)
             except PoolTimeout as error:
                 if time.monotonic() > deadline:
-                    raise StoreError(f"store {self.url} gave no connection for {CONNECT_SECONDS:g} s") from error
+                    raise StoreError(self._silent) from error
+
+    def _await_first(self) -> None:
+        """Who asks before the first connection is there makes the pool open a second one, and then statements are
+        prepared on both, in turns."""
+        from psycopg_pool import PoolTimeout
+
+        try:
+            self._pool.wait(CONNECT_SECONDS)
+        except PoolTimeout as error:
+            raise StoreError(self._silent) from error
 
     @contextmanager
     def _transaction(self, db: Any) -> Iterator[None]:

@@ -22,6 +22,7 @@ from launcher.item import (
 )
 
 ITEM_COLUMNS = tuple(field.name for field in fields(Item))
+FINISHED, FAILED, CANCELLED = RunState.FINISHED.value, RunState.FAILED.value, RunState.CANCELLED.value
 JSON_COLUMNS = ("resource_args", "variables", "links", "retry", "timeout")
 
 
@@ -59,13 +60,13 @@ def rounds(values: Sequence[Mapping[str, Any]]) -> list[dict[str, int]]:
     >>> rounds([{"id": "a"}, {"id": "b"}, {"id": "a"}])
     [{'a': 0, 'b': 1}, {'a': 2}]
     """
-    found: list[dict[str, int]] = []
+    found: list[dict[str, int]] = [{}]
     for place, row in enumerate(values):
-        free = next((places for places in found if row["id"] not in places), None)
-        if free is None:
-            found.append(free := {})
+        if row["id"] in found[0]:  # rarely
+            found.append({})
+        free = next(places for places in found if row["id"] not in places) if len(found) > 1 else found[0]
         free[row["id"]] = place
-    return found
+    return [places for places in found if places]
 
 
 def beginning(lease: Lease, handle: Mapping[str, Any], folder: str) -> dict[str, Any]:
@@ -77,35 +78,39 @@ def ending(lease: Lease, outcome: Outcome, now: float) -> dict[str, Any]:
     """The values of finish_items for how the run of `lease` ended: the one place where outcomes become states.
 
     `again`: the item shall wait for another attempt, from `not_before` on; `grant`: attempts that this one gives back.
+    What there is nothing to say of is left out. `sweep` and `series` are for others than finish_items.
     """
-    row: dict[str, Any] = {
-        "id": lease.item.id, "token": lease.token, "sweep": lease.item.sweep, "again": False, "grant": 0,
-        "exit_code": None, "stage": None, "reason": None, "result": None, "not_before": None,
-    }  # fmt: skip
+    row: dict[str, Any] = key(lease) | {"again": False, "grant": 0, "state": FAILED}
     match outcome:
         case Finished(result, series):
-            row |= {"state": RunState.FINISHED.value, "exit_code": 0, "result": result, "series": series}
+            row |= {"state": FINISHED, "exit_code": 0, "result": result, "series": series}
         case Failed(stage, reason, exit_code, result, series):
             row |= {"stage": stage, "reason": reason, "exit_code": exit_code, "result": result, "series": series}
         case Cancelled(reason, result, series):
-            row |= {"state": RunState.CANCELLED.value, "reason": reason, "result": result, "series": series}
+            row |= {"state": CANCELLED, "reason": reason, "result": result, "series": series}
         case Preempted(reason):
             row |= {"stage": "preempted", "reason": reason, "grant": 1}
         case Lost(reason):
             row |= {"stage": "lost", "reason": reason}
-    row.setdefault("state", RunState.FAILED.value)
-    item = lease.item
-    left = item.attempt < item.max_attempts + row["grant"] and not isinstance(outcome, Finished)
-    if left:
-        from launcher.policy import Retry
+    if not isinstance(outcome, Finished):
+        row |= {"sweep": lease.item.sweep} | _another_attempt(lease, outcome, row["grant"], now)
+    if row.get("reason"):
+        row["reason"] = row["reason"].replace("\0", "\N{REPLACEMENT CHARACTER}")  # no SQL text holds it
+    if row.get("result") is not None:
+        row["result"] = canonical.encode(row["result"])
+    return {name: value for name, value in row.items() if value is not None or name == "sweep"}
 
-        retry = Retry.of(lease.document)
-        delay = 0.0 if row["grant"] else retry.delay(item.attempt)
-        if retry.covers(outcome):
-            row |= {"again": True, "not_before": now + delay if delay else None}
-    row["reason"] = row["reason"] and row["reason"].replace("\0", "\N{REPLACEMENT CHARACTER}")  # no SQL text holds it
-    row["result"] = None if row["result"] is None else canonical.encode(row["result"])
-    return row
+
+def _another_attempt(lease: Lease, outcome: Outcome, grant: int, now: float) -> dict[str, Any]:
+    if lease.item.attempt >= lease.item.max_attempts + grant:
+        return {}
+    from launcher.policy import Retry
+
+    retry = Retry.of(lease.document)
+    if not retry.covers(outcome):
+        return {}
+    delay = 0.0 if grant else retry.delay(lease.item.attempt)
+    return {"again": True, "not_before": now + delay if delay else None}
 
 
 def queue_row(queue: QueueInfo) -> dict[str, Any]:
@@ -119,6 +124,15 @@ def queue_of(row: Any) -> QueueInfo:
     values = {name: row[name] for name in row.keys()}
     values |= {name: canonical.decode(row[name]) for name in JSON_COLUMNS}
     return QueueInfo(**values | {"paused": bool(row["paused"]), "allow_overrides": bool(row["allow_overrides"])})
+
+
+def taken_of(row: Any) -> Item:
+    """The item of a row of pop_items or pop_fitting: what that has no column for is empty now."""
+    return Item(
+        row["id"], row["queue"], row["sweep"], RunState.LEASED, row["priority"], row["name"],
+        tuple(canonical.decode(row["point"])), row["attempt"], row["max_attempts"], row["added_at"], row["changed_at"],
+        agent=row["agent"], not_before=row["not_before"], expires_at=row["expires_at"],
+    )  # fmt: skip
 
 
 def item_of(row: Any) -> Item:

@@ -50,4 +50,5 @@ WHERE state = 'pending' AND hold IS NULL AND seq = (SELECT seq FROM firsts ORDER
         WHERE cpus <= %(free_cpus)s AND memory <= %(free_memory)s
             AND gpus <= CASE WHEN gpus < 1 THEN %(free_part)s ELSE %(free_gpus)s END
     ))
-RETURNING *
+RETURNING seq, id, queue, sweep, priority, name, point, attempt, max_attempts, added_at, changed_at, agent, token, shape,
+    leaves, not_before, expires_at

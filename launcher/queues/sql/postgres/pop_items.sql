@@ -21,4 +21,5 @@ WHERE state = 'pending' AND hold IS NULL AND seq = ANY (ARRAY(
     ) AS waiting
     ORDER BY waiting.priority, waiting.seq LIMIT %(limit)s
 ))
-RETURNING *
+RETURNING seq, id, queue, sweep, priority, name, point, attempt, max_attempts, added_at, changed_at, agent, token, shape,
+    leaves, not_before, expires_at

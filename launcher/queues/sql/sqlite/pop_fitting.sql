@@ -42,4 +42,5 @@ WHERE state = 'pending' AND hold IS NULL AND seq = (SELECT seq FROM firsts ORDER
         WHERE asked ->> 'cpus' <= :free_cpus AND asked ->> 'memory' <= :free_memory
             AND asked ->> 'gpus' <= CASE WHEN asked ->> 'gpus' < 1 THEN :free_part ELSE :free_gpus END
     ))
-RETURNING *
+RETURNING seq, id, queue, sweep, priority, name, point, attempt, max_attempts, added_at, changed_at, agent, token, shape,
+    leaves, not_before, expires_at
