@@ -45,6 +45,9 @@ INSTEAD = {
 NICE = (0, 100, 200, 300)
 """sbatch's --nice for the priorities critical, high, medium and low: users may only lower theirs."""
 
+UNTOLD = re.compile(r"[\\\n\r\t]")
+"""What no folder's name may have: sbatch replaces nothing in paths with a backslash, and reads options by the line."""
+
 OPTION = re.compile(r"--[a-z][a-z0-9-]*|-[a-zA-Z]")
 MEBIBYTE = 2**20
 
@@ -107,7 +110,7 @@ class SlurmBatch:
         first = self.requests[0]
         ours = (
             f"array=0-{self.count - 1}", f"chdir={self.folder}", f"comment={mark(self.folder)}",
-            f"output={self.folder}/%a.log", "open-mode=append",
+            f"output={str(self.folder).replace('%', '%%')}/%a.log", "open-mode=append",
         )  # fmt: skip
         command = [first.python, "-I", "-S", node.__file__, str(self.folder / "tasks")]
         lines = [
@@ -139,6 +142,12 @@ def batches(requests: Sequence[SlurmRequest], most: int) -> Iterator[list[SlurmR
 
 def slurm_request(lease: Lease, paths: RunPaths, code: str, environ: Mapping[str, str]) -> SlurmRequest:
     """See `Runner.request`."""
+    if UNTOLD.search(str(paths.root)):
+        raise RunnerError(
+            f"the folder {str(paths.root)!r} has a backslash, tab or line break in its name, with which sbatch cannot "
+            "be told of it; give the agent another --dir",
+            "prepare",
+        )
     given = (lease.document.get("resource_args") or {}).get("slurm") or {}
     general = node_request(lease, paths, code, environ, given)
     _refuse(given, lease.document.get("secrets") or ())

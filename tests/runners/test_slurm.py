@@ -337,3 +337,13 @@ def test_killing_the_nodes_program_is_no_success(place: Place, runner: Runner, m
     ended = outcome(runner, token, handle)
     assert isinstance(ended, Failed)
     assert "Slurm says FAILED" in ended.reason
+
+
+@pytest.mark.parametrize("name", ["a%jb 50%", """it's "x" $HOME `y`""", "# ünï=;&|"])
+def test_any_folder_may_hold_the_runs(tmp_path: Path, slurm: SlurmCluster, name: str) -> None:
+    place = Place(tmp_path / name / "runs", "slurm", {}, SOON)
+    with place.runner() as runner:
+        token, handle = place.start(runner, "echo", "here")
+        assert outcome(runner, token, handle) == Finished(None)
+        assert place.log() == "here\n"
+        assert (Path(handle["batch"]) / "0.log").exists()

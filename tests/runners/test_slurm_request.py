@@ -21,7 +21,7 @@ from launcher.runners.slurm_request import OURS, SlurmBatch, SlurmRequest, batch
 ROOT = Path("/data/runs")
 
 
-def request(number: int = 1, *, priority: int = 0, **fields: Any) -> SlurmRequest:
+def request(number: int = 1, *, priority: int = 0, root: Path = ROOT, **fields: Any) -> SlurmRequest:
     arguments = {"python": "/opt/python"} | fields.pop("slurm", {})
     item = Item(f"item{number}", "q", "my sweep", RunState.LEASED, priority, "name", (), 1, 3, 0.0, 0.0)
     document = {
@@ -30,7 +30,7 @@ def request(number: int = 1, *, priority: int = 0, **fields: Any) -> SlurmReques
         "resource_args": {"slurm": arguments}, **fields,
     }  # fmt: skip
     lease = Lease(item, f"token{number}", document)
-    return slurm_request(lease, RunPaths.of(ROOT, item.id, 1), "/code", {"PATH": "/bin", "TOKEN": "s3cret"})
+    return slurm_request(lease, RunPaths.of(root, item.id, 1), "/code", {"PATH": "/bin", "TOKEN": "s3cret"})
 
 
 def script(*requests: SlurmRequest) -> str:
@@ -146,6 +146,8 @@ def test_no_secret_is_written_down() -> None:
         ({"slurm": {"account": "${TOKEN}"}, "secrets": ["TOKEN"]}, "would show the secret TOKEN"),
         ({"docker": {"docker_image": "a"}}, "no docker_image"),
         ({"overrides": {}}, "no entry_point"),
+        ({"root": Path("/a\\b")}, r"the folder '/a\\b' has a backslash, tab or line break"),
+        ({"root": Path("/a\tb")}, r"the folder '/a\tb' has a backslash, tab or line break"),
     ],
 )
 def test_what_is_refused_is_told(fields: dict[str, Any], told: str) -> None:
