@@ -26,8 +26,7 @@ from launcher.agent.stalls import Stalls
 from launcher.agent.starts import Starts
 from launcher.agent.troubles import Troubles
 from launcher.errors import RunnerError, StoreError
-from launcher.item import Cancelled, Failed, Lease, Lost, Outcome, Preempted
-from launcher.policy import timeout
+from launcher.item import Cancelled, Lease, Lost, Outcome, Preempted
 from launcher.queues import LEASE_SECONDS, Store
 from launcher.runners import Runner, open_runner
 from launcher.slots import Needs, Slots, discover
@@ -79,7 +78,8 @@ class Agent:
         self._starts = Starts(self._wake.set)
         self._stops = 0
         self._troubles = Troubles(root / "runs", lease_seconds, listen)
-        self._tidied = -math.inf
+        self._tidied = self._looked = -math.inf
+        self._fresh = False
         self.info = describe(tuple(queues or ()), max_jobs or 1, self._slots.total())
         self._traces = RunTraces(self.info.id, store.events)
         self._preparing = Preparing(root, self._checkouts, given, self._slots, self._traces, self._runner)
@@ -100,6 +100,7 @@ class Agent:
         """Collect what engines have done since nobody watched, hand them what waits if `take`, and leave them with it;
         returns how many runs go on."""
         with self._registered():
+            self._look_again()
             self._recover()
             self._obey()
             self._collect()
@@ -129,8 +130,8 @@ class Agent:
     def _step(self) -> bool:
         """Everything there is to do now, then a rest until there may be more; False when the agent's work is done."""
         self._wake.clear()
-        self._places.look_again()
         try:
+            self._look_again()
             self._recover()
             self._obey()
             self._collect()
@@ -143,11 +144,20 @@ class Agent:
             waits = watched or took or held_up or (self._drain and self._places.due() is not None)
             more = waits or not (self._stops or self._drain)
             if more:
-                self._store.wait(self._wake, self._idle_seconds())
+                woken = not self._store.wait(self._wake, self._idle_seconds()) and self._wake.is_set()
+                self._fresh = woken and time.monotonic() < self._looked + self._lease_seconds / 6
         except StoreError as error:
+            self._fresh = False
             self._wake.wait(self._troubles.store_fails(error))
             return self._stops < 2 and not (self._stops and not (self._runs or self._starts))
         return more
+
+    def _look_again(self) -> None:
+        """At what others may have changed in the store: not when only runs of ours have begun or ended since."""
+        if not self._fresh:
+            self._looked = time.monotonic()
+            self._places.look_again()
+            self._watch(self._store.leases(self.info.id))
 
     def _idle_seconds(self) -> float:
         """How long to wait for a sign, at most."""
@@ -160,13 +170,15 @@ class Agent:
         until.append(self._places.due() or math.inf)
         return max(min(until), 0.0)
 
-    def _obey(self) -> None:
-        """Stop the runs that somebody cancelled, those whose lease is no longer ours, and, when told to leave, all."""
-        held = self._store.leases(self.info.id)
+    def _watch(self, held: Mapping[str, bool]) -> None:
+        """Stop the runs that somebody cancelled, and those whose lease is no longer ours, by the leases that we hold."""
         known = self._runs.keys() | self._reports.tokens() | {each.lease.token for each in self._starts.awaited()}
-        if held.keys() - known:
-            self._take_unknown(known)
-        self._let_go(held)
+        for lease in self._store.held(self.info.id) if held.keys() - known else ():
+            if lease.token not in known:  # it was granted, and the store's answer was lost on its way
+                self._take_over(lease, Preempted("the store's answer did not reach its agent"))
+        lost = {token for token, run in self._runs.items() if run.remote and token not in held}
+        for token in self._store.valid(lost):
+            del self._runs[token]  # another agent took it over while we were silent: it is watched there
         for token, run in self._runs.items():
             if token not in held and not run.abandoned:
                 run.abandoned = True
@@ -174,23 +186,14 @@ class Agent:
                 self._stop_run(run, Preempted("lease lost"))
             elif held.get(token):
                 self._stop_run(run, Cancelled())
-            elif self._stops > 1 and not (run.remote and self._store.detaches):
+
+    def _obey(self) -> None:
+        """Stop the runs whose time is up, and, when told to leave, all."""
+        for run in self._runs.values():
+            if self._stops > 1 and not (run.remote and self._store.detaches):
                 self._stop_run(run, Preempted("its agent was stopped"))
-            elif time.monotonic() > run.deadline:
-                allowed = timeout(run.lease.document, "run")
-                self._stop_run(run, Failed("timeout", f"ran for longer than its timeout of {allowed:g} s"))
-
-    def _let_go(self, held: Collection[str]) -> None:
-        """Forget the runs of engines that another agent took over while we were silent: they are watched there."""
-        lost = {token for token, run in self._runs.items() if run.remote and token not in held}
-        for token in self._store.valid(lost):
-            del self._runs[token]
-
-    def _take_unknown(self, known: Collection[str]) -> None:
-        """Leases whose grant never reached us: the store's answer was lost on its way."""
-        for lease in self._store.held(self.info.id):
-            if lease.token not in known:
-                self._take_over(lease, Preempted("the store's answer did not reach its agent"))
+            elif overdue := run.overdue():
+                self._stop_run(run, overdue)
 
     def _stop_run(self, run: Run, why: Outcome) -> None:
         run.stopping = run.stopping or why
@@ -244,6 +247,7 @@ class Agent:
 
     def _end(self, lease: Lease, outcome: Outcome) -> None:
         self._slots.give_back(lease.token)
+        self._places.ended(outcome)
         self._reports.ended(lease, self._troubles.judge(outcome))
 
     def _begin(self) -> None:

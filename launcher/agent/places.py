@@ -3,11 +3,13 @@ and what each engine takes that runs elsewhere."""
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from launcher.item import Lease, RunState
+from launcher.item import Finished, Lease, Outcome, RunState
 from launcher.queues import Store
 from launcher.runners import REMOTE, RUNNABLE, Runner, runnable_here
 from launcher.slots import ANY_ROOM, Needs, Room, Slots
@@ -29,10 +31,16 @@ class Places:
     engine_full: bool = False
     """Whether an engine took no more when it was last asked, so that something may wait for it."""
     _known: dict[str, list[str]] | None = None
+    _due_at: float | None = None
 
     def look_again(self) -> None:
-        """The queues may be others now."""
-        self._known = None
+        """The queues may be others now, and other items may wait."""
+        self._known = self._due_at = None
+
+    def ended(self, outcome: Outcome) -> None:
+        """A run ended so: its item may wait for another attempt."""
+        if not isinstance(outcome, Finished):
+            self._due_at = None
 
     def names(self, remote: bool | None = None) -> list[str]:
         """The queues; only those of engines, or only the others, where that is said."""
@@ -41,7 +49,11 @@ class Places:
 
     def due(self) -> float | None:
         """Seconds until the next item may be tried again, if one waits for that."""
-        return self.store.next_due(self.names())
+        now = time.monotonic()
+        if self._due_at is None or self._due_at <= now:
+            due = self.store.next_due(self.names())
+            self._due_at = math.inf if due is None else now + due
+        return None if self._due_at == math.inf else max(0.0, self._due_at - now)
 
     def full(self, running: Iterable[str]) -> bool:
         """Whether no place is left on this machine, while runs of these resources run."""

@@ -81,6 +81,12 @@ class Run:
         """Whether an engine runs it elsewhere, which also keeps its time."""
         return self.resource in REMOTE
 
+    def overdue(self) -> Failed | None:
+        """The end of a run whose time is up; None while it is not."""
+        if time.monotonic() <= self.deadline:
+            return None
+        return Failed("timeout", f"ran for longer than its timeout of {timeout(self.lease.document, 'run'):g} s")
+
     def final(self, outcome: Outcome) -> Outcome:
         """A run that we stopped ends as the reason for it says, however its process took the signal."""
         if not isinstance(outcome, Cancelled) or self.stopping is None:

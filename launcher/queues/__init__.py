@@ -267,9 +267,10 @@ class Store(Protocol):
         """Copy the store, as it is at one moment, into a file that must not be there yet, while others go on with it;
         StoreError if that cannot be done."""
 
-    def wait(self, wake: threading.Event, timeout: float) -> None:
+    def wait(self, wake: threading.Event, timeout: float) -> bool:
         """Return when another process has given us something to do (added items, or put them back, or asked for a run
-        to be stopped), maybe without that too; when `wake` is set; or after `timeout` seconds."""
+        to be stopped), maybe without that too; when `wake` is set; or after `timeout` seconds. False where nobody else
+        has changed anything meanwhile, as far as the store knows."""
 
     def close(self) -> None:
         """Let go of the store's files or connections."""

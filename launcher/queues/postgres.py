@@ -80,7 +80,7 @@ class PostgresStore(SqlStore):
         if self._listener:
             self._listener.join(CONNECT_SECONDS)
 
-    def wait(self, wake: threading.Event, timeout: float) -> None:
+    def wait(self, wake: threading.Event, timeout: float) -> bool:
         """See `Store.wait`: the server tells a thread of ours, which listens from the first call on; that one returns
         at once, for what happened before it was not heard."""
         self._wake = wake
@@ -90,7 +90,9 @@ class PostgresStore(SqlStore):
             self._news.wait(CONNECT_SECONDS)
         elif not self._news.is_set():
             wake.wait(timeout)
+        told = self._news.is_set()
         self._news.clear()
+        return told
 
     # -- connections ----------------------------------------------------------------------------------------------
 

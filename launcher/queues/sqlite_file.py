@@ -80,7 +80,7 @@ class SqliteFile:
         finally:
             partial.unlink(missing_ok=True)
 
-    def wait(self, wake: threading.Event, timeout: float) -> None:
+    def wait(self, wake: threading.Event, timeout: float) -> bool:
         """See `Store.wait`: SQLite counts the commits of other connections, and asking for the count is cheap."""
         deadline = time.monotonic() + timeout
         while True:
@@ -88,10 +88,10 @@ class SqliteFile:
                 version = db.execute("PRAGMA data_version").fetchone()[0]
             if version != getattr(self._local, "seen", None):
                 self._local.seen = version
-                return
+                return True
             left = deadline - time.monotonic()
             if left <= 0 or wake.wait(min(POLL_SECONDS, left)):
-                return
+                return False
 
     @contextmanager
     def _session(self) -> Iterator[sqlite3.Connection]:

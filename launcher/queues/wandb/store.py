@@ -90,9 +90,10 @@ class WandbStore(WandbAgents, WandbRecords, WandbJobs):
         """See `Store.close`."""
         self._local.close()
 
-    def wait(self, wake: threading.Event, timeout: float) -> None:
+    def wait(self, wake: threading.Event, timeout: float) -> bool:
         """See `Store.wait`: the server tells nobody, so the time passes, but not much of it."""
         wake.wait(min(timeout, FRESH_SECONDS))
+        return True
 
     # -- adding -------------------------------------------------------------------------------------------------------
 
