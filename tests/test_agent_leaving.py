@@ -35,4 +35,4 @@ def test_the_second_stop_ends_what_runs_without_the_store(
     agent.stop()
     working.join(PATIENCE_SECONDS / 6)
     assert not working.is_alive()
-    assert not agent._local()
+    assert not agent._hand.local()

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from launcher.agent.ahead import Ahead
+from launcher.agent.hand import Hand
 from launcher.agent.heartbeat import heard
 from launcher.agent.host import describe, end_strays
 from launcher.agent.neighbours import Neighbours, of_engine
@@ -28,7 +30,7 @@ from launcher.agent.troubles import Troubles
 from launcher.errors import RunnerError, StoreError
 from launcher.item import Cancelled, Lease, Lost, Outcome, Preempted
 from launcher.queues import LEASE_SECONDS, Store
-from launcher.runners import Runner, open_runner
+from launcher.runners import Runners
 from launcher.slots import Needs, Slots, discover
 from launcher.sources import Checkouts
 from launcher.tracing import RunTraces
@@ -69,20 +71,21 @@ class Agent:
         self._lease_seconds = lease_seconds
         given = {**store.environment, **(os.environ if environ is None else environ)}
         self._slots = slots or discover(given)
-        self._runner_options = runner_options or {}
-        self._places = Places(store, self._slots, queues, max_jobs, self._runner)
         self._runs: dict[str, Run] = {}
-        self._runners: dict[str, Runner] = {}
-        self._checkouts = Checkouts(root / "sources", store.patch, self._code_in_use)
         self._wake = threading.Event()
+        self._runners = Runners(self._wake.set, runner_options or {})
+        self._places = Places(store, self._slots, queues, max_jobs, self._runners.of)
         self._starts = Starts(self._wake.set)
+        self._ahead = Ahead((max_jobs or 1) if store.detaches else 0)
+        self._hand = Hand(self._runs, self._starts, self._ahead, store.detaches)
+        self._checkouts = Checkouts(root / "sources", store.patch, self._hand.codes)
         self._stops = 0
         self._troubles = Troubles(root / "runs", lease_seconds, listen)
         self._tidied = self._looked = -math.inf
         self._fresh = False
         self.info = describe(tuple(queues or ()), max_jobs or 1, self._slots.total())
         self._traces = RunTraces(self.info.id, store.events)
-        self._preparing = Preparing(root, self._checkouts, given, self._slots, self._traces, self._runner)
+        self._preparing = Preparing(root, self._checkouts, given, self._slots, self._traces, self._runners.of)
         self._listen = hear = traced(self._traces, listen)
         self._notifier = Notifier(store, self.info.id, root, given, lease_seconds / 3, hear)
         self._reports = Reports(store, self.info.id, self._notifier.hear)
@@ -100,10 +103,7 @@ class Agent:
         """Collect what engines have done since nobody watched, hand them what waits if `take`, and leave them with it;
         returns how many runs go on."""
         with self._registered():
-            self._look_again()
-            self._recover()
-            self._obey()
-            self._collect()
+            self._look_after()
             self._reports.exchange()
             while take and self._fill():
                 pass
@@ -131,33 +131,35 @@ class Agent:
         """Everything there is to do now, then a rest until there may be more; False when the agent's work is done."""
         self._wake.clear()
         try:
-            self._look_again()
-            self._recover()
-            self._obey()
-            self._collect()
+            self._look_after()
             took = self._fill()
             if not self._stops:
-                room = None if self._places.full(self._resources()) else self._slots.room()
+                room = None if self._places.free(self._hand.resources()) <= 0 else self._slots.room()
                 self._stalls.look(partial(self._places.names, remote=False), room, time.time())
-            watched = bool(self._starts or (self._local() if self._stops else self._runs))
+            watched = bool(self._starts or self._ahead or (self._hand.local() if self._stops else self._runs))
             held_up = (self._places.engine_full or self._troubles.folder_fails) and not self._stops
             waits = watched or took or held_up or (self._drain and self._places.due() is not None)
             more = waits or not (self._stops or self._drain)
             if more:
                 woken = not self._store.wait(self._wake, self._idle_seconds()) and self._wake.is_set()
                 self._fresh = woken and time.monotonic() < self._looked + self._lease_seconds / 6
+            elif self._fresh:  # somebody may have put back something meanwhile
+                self._fresh, more = False, True
         except StoreError as error:
             self._fresh = False
             self._wake.wait(self._troubles.store_fails(error))
             return self._stops < 2 and not (self._stops and not (self._runs or self._starts))
         return more
 
-    def _look_again(self) -> None:
-        """At what others may have changed in the store: not when only runs of ours have begun or ended since."""
+    def _look_after(self) -> None:
+        """What is there; also what others may have changed in the store, unless only runs of ours began or ended."""
         if not self._fresh:
             self._looked = time.monotonic()
             self._places.look_again()
             self._watch(self._store.leases(self.info.id))
+        self._recover()
+        self._obey()
+        self._collect()
 
     def _idle_seconds(self) -> float:
         """How long to wait for a sign, at most."""
@@ -165,20 +167,22 @@ class Agent:
             return SOON_SECONDS
         if self._troubles.folder_fails:
             return LOOK_SECONDS
-        until = [self._lease_seconds / 6, self._stalls.due(time.time()), self._reports.due()]
+        until = [self._lease_seconds / 6, self._stalls.due(time.time()), self._reports.due(), self._ahead.due()]
         until += (run.deadline - time.monotonic() for run in self._runs.values())
         until.append(self._places.due() or math.inf)
         return max(min(until), 0.0)
 
     def _watch(self, held: Mapping[str, bool]) -> None:
-        """Stop the runs that somebody cancelled, and those whose lease is no longer ours, by the leases that we hold."""
-        known = self._runs.keys() | self._reports.tokens() | {each.lease.token for each in self._starts.awaited()}
+        """Stop the runs that somebody cancelled, and those whose lease is not ours any more, as `held` says."""
+        known = self._hand.tokens() | self._reports.tokens()
         for lease in self._store.held(self.info.id) if held.keys() - known else ():
             if lease.token not in known:  # it was granted, and the store's answer was lost on its way
                 self._take_over(lease, Preempted("the store's answer did not reach its agent"))
         lost = {token for token, run in self._runs.items() if run.remote and token not in held}
         for token in self._store.valid(lost):
             del self._runs[token]  # another agent took it over while we were silent: it is watched there
+        for each in self._still_ours(self._ahead.refused(held), held):
+            self._end(each.lease, Cancelled())
         for token, run in self._runs.items():
             if token not in held and not run.abandoned:
                 run.abandoned = True
@@ -200,37 +204,46 @@ class Agent:
         run.runner.cancel(run.lease.token, run.handle)
 
     def _collect(self) -> None:
-        """See what has started, and poll all runs, one call a runner; what has ended is to be reported."""
+        """See what has started, and poll all runs, one call a runner; what has ended is to be reported. What was taken
+        ahead begins in its place."""
         self._begin()
-        for runner in self._runners.values():
+        for runner in self._runners.opened():
             handles = {token: run.handle for token, run in self._runs.items() if run.runner is runner}
             for token, outcome in runner.poll(handles).items() if handles else ():
                 if outcome is not None:
                     run = self._runs.pop(token)
                     self._slots.give_back(token)
+                    self._ahead.ended(run, outcome)
                     if not run.abandoned:
                         self._end(run.lease, run.final(outcome))
+        self._give_back(every=bool(self._stops))
+        self._starts.submit(self._ahead.take(self._places.free(self._hand.resources())))
+
+    def _give_back(self, *, every: bool) -> None:
+        for each in self._ahead.given_back(every=every):
+            self._end(each.lease, Preempted("its agent had no place for it yet"))
 
     def _fill(self) -> bool:
         """Report what started and ended, take as many items as there are free places, and start them; True if there
         were any."""
         may_take = not self._stops and self._troubles.may_start()
-        leases = self._places.take(self._reports.exchange, self._resources()) if may_take else []
+        wanted = self._ahead.wanted()
+        leases = self._places.take(self._reports.exchange, self._hand.resources(), wanted) if may_take else []
         taken = time.monotonic()
         if any(lease.item.attempt > 1 for lease in leases):
             self._end_strays()  # an earlier attempt may go on here, of an agent that is stopped or was killed
         prepared = [run for lease in leases if (run := self._prepare(lease, taken))]
         if time.monotonic() - taken > self._lease_seconds / 2:
-            prepared = self._still_ours(prepared)
-        self._starts.submit(prepared)
+            prepared = self._still_ours(prepared, self._store.leases(self.info.id))
+        elsewhere = self._ahead.keep(prepared)
+        self._starts.submit([*elsewhere, *self._ahead.take(self._places.free(self._hand.resources()))])
         self._begin()  # an engine answers at once
         if self._reports.due() <= 0:
             self._reports.exchange()
         return bool(leases)
 
-    def _still_ours(self, prepared: Sequence[Prepared]) -> list[Prepared]:
-        """What may be submitted after preparing for long, or standing still: others may run the rest by now."""
-        held = self._store.leases(self.info.id)
+    def _still_ours(self, prepared: Sequence[Prepared], held: Collection[str]) -> list[Prepared]:
+        """What may be submitted after preparing or waiting for long: others may run the rest by now."""
         for each in prepared:
             if each.lease.token not in held:
                 self._slots.give_back(each.lease.token)
@@ -262,22 +275,6 @@ class Agent:
                 run = self._runs[token] = Run(each.lease, each.runner, found)
                 self._reports.started(run)
 
-    def _resources(self) -> list[str]:
-        """What each run needs a place on, also of those that are about to begin."""
-        return [each.resource for each in self._starts.awaited()] + [run.resource for run in self._runs.values()]
-
-    def _local(self) -> list[Run]:
-        return [run for run in self._runs.values() if not (run.remote and self._store.detaches)]
-
-    def _code_in_use(self) -> list[str]:
-        begun = [str(run.handle.get("code")) for run in self._runs.values()]
-        return begun + [each.code for each in self._starts.awaited()]
-
-    def _runner(self, resource: str) -> Runner:
-        if resource not in self._runners:
-            self._runners[resource] = open_runner(resource, self._wake.set, self._runner_options.get(resource))
-        return self._runners[resource]
-
     # -- staying alive, and what others left ----------------------------------------------------------------------
 
     def _recover(self) -> None:
@@ -294,7 +291,7 @@ class Agent:
 
     def _take_over(self, lease: Lease, unless_started: Outcome) -> None:
         """A lease that we have from now on, and the run that goes with it, if there is one."""
-        runner = self._runner(str(lease.document.get("resource")))
+        runner = self._runners.of(str(lease.document.get("resource")))
         try:
             handle = lease.item.handle or runner.submitted(lease.token, self._root / "runs")
         except RunnerError:
@@ -309,24 +306,25 @@ class Agent:
         self._checkouts.hold(str(handle.get("code", "")))
 
     def _end_strays(self, doomed: Collection[str] = (), resources: Collection[str] | None = None) -> None:
-        ours = {token for token, run in self._runs.items() if not run.abandoned}
+        root, ours = self._root / "runs", self._hand.ours()
         wanted = self._places.resources if resources is None else resources
-        for resource in wanted if (self._root / "runs").is_dir() else ():  # else nothing was ever started
-            if count := end_strays(self._store, self._runner(resource), self._root / "runs", ours, doomed):
+        for resource in wanted if root.is_dir() else ():  # else nothing was ever started
+            if count := end_strays(self._store, self._runners.of(resource), root, ours, doomed):
                 self._tell("recovered", f"{resource}: ended {count} left-overs of runs that no agent had a lease for")
         self._tidied = time.monotonic()
 
     def _leave(self) -> None:
         deadline = time.monotonic() + self._lease_seconds
-        while self._starts or (self._local() and time.monotonic() < deadline):
+        self._give_back(every=True)
+        while self._starts or (self._hand.local() and time.monotonic() < deadline):
             self._begin()
-            for run in self._local():
+            for run in self._hand.local():
                 self._stop_run(run, Preempted("its agent stopped"))
             self._collect()
             with suppress(StoreError):  # others notice that we are silent
                 self._reports.exchange()
             self._wake.wait(SOON_SECONDS)
-        for runner in self._runners.values():
+        for runner in self._runners.opened():
             runner.close()
         self._checkouts.close()
         try:
@@ -340,10 +338,10 @@ class Agent:
         if not (queues := {run.lease.item.queue for run in self._runs.values() if run.remote}):
             self._store.leave(self.info.id)
             return
-        for run in self._local():
+        for run in self._hand.local():
             self._end(self._runs.pop(run.lease.token).lease, Lost("its agent stopped"))
         self._reports.exchange()
-        for code in self._code_in_use():
+        for code in self._hand.codes():
             self._checkouts.lend(code)
         self._store.register(replace(self.info, detached=True, queues=tuple(sorted(queues))))
         self._tell("detached", f"{len(self._runs):,} runs go on without an agent; launcher sync collects them")

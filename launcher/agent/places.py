@@ -55,15 +55,16 @@ class Places:
             self._due_at = math.inf if due is None else now + due
         return None if self._due_at == math.inf else max(0.0, self._due_at - now)
 
-    def full(self, running: Iterable[str]) -> bool:
-        """Whether no place is left on this machine, while runs of these resources run."""
-        return self._free(running, remote=False) <= 0
+    def free(self, running: Iterable[str]) -> int:
+        """How many places are left on this machine, while runs of these resources run."""
+        return self._free(running, remote=False)
 
-    def take(self, pop: Pop, running: Collection[str]) -> list[Lease]:
-        """What `pop` gives while runs of these resources run; one by one while the store gives them so."""
+    def take(self, pop: Pop, running: Collection[str], ahead: int) -> list[Lease]:
+        """What `pop` gives while runs of these resources run, for this machine `ahead` items more than it has places
+        for; one by one while the store gives them so."""
         leases: list[Lease] = []
         self.engine_full = False
-        for names, free, room in self._now(running):
+        for names, free, room in self._now(running, ahead):
             before = len(leases)
             self.engine_full |= free <= 0 and room is _any_room and self._waiting(names)
             while (limit := free - (len(leases) - before)) > 0:
@@ -75,11 +76,11 @@ class Places:
                     break
         return leases
 
-    def _now(self, running: Collection[str]) -> Iterator[tuple[list[str], int, Callable[[], Room]]]:
+    def _now(self, running: Collection[str], ahead: int) -> Iterator[tuple[list[str], int, Callable[[], Room]]]:
         """Queues that share a room, and how many items more may be taken of them."""
         by_resource = self._by_resource()
         if local := [name for resource, names in by_resource.items() if resource not in REMOTE for name in names]:
-            yield local, self._free(running, remote=False), self.slots.room
+            yield local, self._free(running, remote=False) + ahead, self.slots.room
         for resource in REMOTE & by_resource.keys():
             free = self._free(running, remote=True)
             yield by_resource[resource], min(free, self.runner(resource).room()) if free > 0 else 0, _any_room

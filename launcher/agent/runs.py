@@ -57,13 +57,15 @@ def traced(traces: RunTraces, listen: Listen) -> Listen:
 
 @dataclass(slots=True)
 class Run:
-    """A run of ours: its lease, what executes it, when its time is up, and why it is being stopped, if it is.
+    """A run of ours: its lease, what executes it, since when we have it, when its time is up (both by the monotonic
+    clock), and why it is being stopped, if it is.
     `abandoned`: its lease is another's now. `adopted`: another agent started it, so nobody wakes us when it ends."""
 
     lease: Lease
     runner: Runner
     handle: Handle
     deadline: float = field(init=False)
+    begun: float = field(default_factory=time.monotonic)
     stopping: Outcome | None = None
     abandoned: bool = False
     adopted: bool = False

@@ -64,7 +64,8 @@ class Store(Protocol):
     """Whether template variables are filled before an item gets here; else the store fills them."""
 
     detaches: bool
-    """Whether what an engine runs may go on with no agent watching; else its agent stays with it."""
+    """Whether agents may hold items unattended and give them back at no cost: what an engine runs goes on with no agent
+    watching, short runs are taken ahead. Else an agent stays with what it runs, and takes nothing else."""
 
     environment: Mapping[str, str]
     """What runs get in their environment to know the store, unless their agent's says otherwise."""

@@ -141,3 +141,22 @@ def open_runner(resource: str, wake: Callable[[], None], options: Mapping[str, A
         raise RunnerError(f"resource {resource!r} is unknown; {suggest(resource, RESOURCES)}")
     module, _, name = _RUNNERS[resource].partition(":")
     return cast(Runner, getattr(import_module(module), name)(wake, **(options or {})))
+
+
+class Runners:
+    """The runners that somebody uses, by their resources, each opened at its first use; `options` by resource."""
+
+    def __init__(self, wake: Callable[[], None], options: Mapping[str, Mapping[str, Any]]) -> None:
+        self._wake = wake
+        self._options = options
+        self._opened: dict[str, Runner] = {}
+
+    def of(self, resource: str) -> Runner:
+        """The runner for a resource; RunnerError for one that is unknown."""
+        if resource not in self._opened:
+            self._opened[resource] = open_runner(resource, self._wake, self._options.get(resource))
+        return self._opened[resource]
+
+    def opened(self) -> list[Runner]:
+        """Those that were used."""
+        return list(self._opened.values())
