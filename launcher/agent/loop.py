@@ -156,8 +156,9 @@ class Agent:
         if not self._fresh:
             self._looked = time.monotonic()
             self._places.look_again()
-            self._watch(self._store.leases(self.info.id))
         self._recover()
+        if not self._fresh:
+            self._watch(self._store.leases(self.info.id))
         self._obey()
         self._collect()
 
@@ -224,8 +225,7 @@ class Agent:
             self._end(each.lease, Preempted("its agent had no place for it yet"))
 
     def _fill(self) -> bool:
-        """Report what started and ended, take as many items as there are free places, and start them; True if there
-        were any."""
+        """Report what began and ended, take what there are places for, and start it; True if there was something."""
         may_take = not self._stops and self._troubles.may_start()
         wanted = self._ahead.wanted()
         leases = self._places.take(self._reports.exchange, self._hand.resources(), wanted) if may_take else []

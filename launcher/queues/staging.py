@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 Statements = Callable[[str], str]
 Stage = Callable[[Any, str, Sequence[tuple[Any, ...]]], None]
 
-BATCH = 500
+BATCH = 2000
+"""Rows that go into a temporary table at a time."""
+
 SHOWN_IDS = 100
 ID_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 ID_LENGTH = 8
 ALIKE = 2
-"""With so many characters the IDs of a batch begin alike: they lie on few pages of a large index then, not on many."""
+DRAWN = 500
+"""So many IDs begin with the same ALIKE characters: they lie on few pages of a large index then, not on many."""
 
 _CHARACTERS = bytes(ID_ALPHABET[byte % len(ID_ALPHABET)].encode()[0] for byte in range(256))
 
@@ -39,8 +42,8 @@ def new_ids() -> Iterator[str]:
     own = ID_LENGTH - ALIKE
     while True:
         begin = os.urandom(ALIKE).translate(_CHARACTERS).decode()
-        characters = os.urandom(BATCH * own).translate(_CHARACTERS).decode()
-        for place in range(0, BATCH * own, own):
+        characters = os.urandom(DRAWN * own).translate(_CHARACTERS).decode()
+        for place in range(0, DRAWN * own, own):
             yield begin + characters[place : place + own]
 
 
