@@ -41,6 +41,10 @@ class StoreFullError(StoreError):
     """The disk of the store is full: nothing was written, and the same may be tried again when there is room."""
 
 
+class DeadlockError(StoreError):
+    """A transaction was undone, because it and another one waited for each other."""
+
+
 class ConflictError(StoreError):
     """What shall be added is there already, or what shall go is still in use."""
 

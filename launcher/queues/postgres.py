@@ -8,12 +8,12 @@ import random
 import shlex
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from launcher.errors import StoreError, StoreFullError
+from launcher.errors import DeadlockError, StoreError, StoreFullError
 from launcher.item import RunRecord
 from launcher.queues.leasing import Rows
 from launcher.queues.migration import PostgresSchema, Schema, migrate, plan
@@ -23,7 +23,7 @@ from launcher.slots import ANY_ROOM, Room
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from launcher.item import Lease, Outcome
+    from launcher.item import ItemFilter, Lease, Outcome
 
 CONNECTIONS = 4
 CONNECT_SECONDS = 10.0
@@ -34,8 +34,14 @@ STALLED_SECONDS = 10
 """The server ends a transaction whose process does nothing for so long: one that is stopped, or whose machine is gone,
 holds its locks no longer. Ours are a few statements one after another."""
 
+TANGLES = 5
+"""How often a verb may be begun anew for the sake of others."""
+
 LONGEST_PAUSE = 10.0
 """Seconds between two tries to listen again, after the server was lost."""
+
+
+T = TypeVar("T")
 
 
 class PostgresStore(SqlStore):
@@ -53,6 +59,7 @@ class PostgresStore(SqlStore):
         self._conninfo = url
         self._error = psycopg.Error
         self._full_error = psycopg.errors.DiskFull
+        self._deadlock = psycopg.errors.DeadlockDetected
         self._wake: threading.Event | None = None
         self._news = threading.Event()
         self._listener: threading.Thread | None = None
@@ -90,9 +97,10 @@ class PostgresStore(SqlStore):
             self._news.wait(CONNECT_SECONDS)
         elif not self._news.is_set():
             wake.wait(timeout)
-        told = self._news.is_set()
+        if not self._news.is_set():
+            return False  # what comes from here on, the next call tells
         self._news.clear()
-        return told
+        return True
 
     # -- connections ----------------------------------------------------------------------------------------------
 
@@ -121,6 +129,8 @@ class PostgresStore(SqlStore):
                 f"store {self.url}: the server's disk is full ({_first_line(error)}), nothing was written; free space "
                 "there, or name another --store"
             ) from error
+        except self._deadlock as error:
+            raise DeadlockError(f"store {self.url}: {_first_line(error)}") from error
         except self._error as error:
             raise StoreError(f"store {self.url}: {_first_line(error)}") from error
 
@@ -182,7 +192,7 @@ class PostgresStore(SqlStore):
         """See `Store.pop`. Agents that take at the same moment pass over each other's items, so an empty hand may
         only mean that: look again, and soon."""
         for _ in range(4):
-            leases = super().pop(agent, queues, limit, room)
+            leases = _untangled(super().pop, agent, queues, limit, room)
             if leases or not self._waits(queues):
                 return leases
             time.sleep(random.uniform(0.001, 0.01))  # noqa: S311 - jitter
@@ -193,7 +203,7 @@ class PostgresStore(SqlStore):
         ended: Iterable[tuple[Lease, Outcome]], queues: Sequence[str], limit: int, room: Room = ANY_ROOM,
     ) -> tuple[list[bool], list[bool], list[Lease]]:  # fmt: skip
         """See `Store.exchange`; an empty hand is looked at again, as in `pop`."""
-        acked, done, leases = super().exchange(agent, started, ended, queues, limit, room)
+        acked, done, leases = _untangled(super().exchange, agent, list(started), list(ended), queues, limit, room)
         again = limit > 0 and not leases and (acked or done)
         return acked, done, self.pop(agent, queues, limit, room) if again else leases
 
@@ -210,6 +220,13 @@ class PostgresStore(SqlStore):
             db.execute(self._sql("lock_limits"))
         if look["limited"]:
             db.execute(self._sql("lock_limited_queues"), wanted)
+
+    def cancel(self, which: ItemFilter, actor: str) -> tuple[int, int]:
+        """See `Store.cancel`."""
+        return _untangled(super().cancel, which, actor)
+
+    def _change_items(self, verb: str, which: ItemFilter, **values: Any) -> int:
+        return _untangled(super()._change_items, verb, which, **values)
 
     def heartbeat(self, agent: str) -> None:
         """See `Store.heartbeat`."""
@@ -295,6 +312,14 @@ class PostgresStore(SqlStore):
                 f"store {self.url} has version {todo.before}, this launcher works with version {todo.after}; stop the "
                 "agents of older launchers, then: launcher store migrate"
             )
+
+
+def _untangled(verb: Callable[..., T], *values: Any, **named: Any) -> T:
+    """What a verb gives; begun anew when its transaction and another one waited for each other, and it was ended."""
+    for _ in range(TANGLES):
+        with suppress(DeadlockError):
+            return verb(*values, **named)
+    return verb(*values, **named)
 
 
 def _psycopg(url: str) -> Any:

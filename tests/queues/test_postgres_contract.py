@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import pytest
 
 from launcher.errors import StoreError
+from launcher.item import ItemFilter, Sweep
 from launcher.queues import Store, postgres
 from launcher.queues.postgres import PostgresStore
 from tests.conftest import until
@@ -77,6 +79,18 @@ class TestPostgres(HistoryContract, JobsContract, NeedsContract, NoticesContract
             with pytest.raises(StoreError):
                 taking.result()
         assert len(store.pop("another", ["default"], 1)) == 1
+
+    def test_a_verb_that_is_ended_for_the_sake_of_another_is_begun_anew(self, store: PostgresStore, url: str) -> None:
+        first, second = store.push(Sweep("s"), [spec(seed=1), spec(seed=2)]).ids
+        lock = "SELECT 1 FROM launcher.items WHERE id = %s FOR UPDATE"
+        with psycopg.connect(url) as other, ThreadPoolExecutor() as threads:
+            other.execute("SET deadlock_timeout = '1h'")  # so that it is the other one that is ended
+            other.execute(lock, [second])
+            cancelling = threads.submit(store.cancel, ItemFilter(sweep="s"), "ann")
+            until(lambda: waits_for_a_lock(store), "that it waits for the second item")
+            other.execute(lock, [first])
+            other.commit()
+            assert cancelling.result(30) == (2, 0)
 
 
 class Reached:
