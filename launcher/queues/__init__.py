@@ -27,15 +27,15 @@ from launcher.item import (
     RunRecord,
     Sweep,
 )
-from launcher.notices import Notice
 from launcher.slots import ANY_ROOM, Room
-from launcher.waits import Blocker, Stall
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from launcher.notices import Notice
     from launcher.queues.migration import Schema
     from launcher.spec import LaunchSpec
+    from launcher.waits import Blocker, Stall
 
 LEASE_SECONDS = 30.0
 """An agent that was not heard of for this long has lost its leases."""

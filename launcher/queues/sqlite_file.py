@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import sqlite3
 import threading
 import time
@@ -172,7 +171,7 @@ def is_full(error: sqlite3.Error, path: Path) -> bool:
     says that it failed."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
-        return path.parent.is_dir() and shutil.disk_usage(path.parent).free < NO_ROOM
+        return path.parent.is_dir() and _free_bytes(path.parent) < NO_ROOM
     return code == sqlite3.SQLITE_FULL
 
 
@@ -245,6 +244,12 @@ def _in_use(path: Path) -> bool:
     full disk kept SQLite from making these, they are empty, or the index is too short.)"""
     log, index = (_bytes(Path(f"{path}{ending}")) for ending in ("-wal", "-shm"))
     return log > 0 or index >= INDEX_BYTES
+
+
+def _free_bytes(folder: Path) -> int:
+    import shutil  # it brings all that compresses, which nobody else needs here
+
+    return shutil.disk_usage(folder).free
 
 
 def _bytes(file: Path) -> int:

@@ -70,11 +70,13 @@ def written(paths: RunPaths) -> int | None:
 
 
 def read_result(paths: RunPaths) -> tuple[dict[str, Any] | None, str | None]:
-    """What the program reported, and what is wrong with it; (None, None) where it reported nothing."""
+    """What the program reported, and what is wrong with it; (None, None) where it reported nothing, in a folder
+    that is there."""
     try:
         text = paths.result.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return None, None
+        gone = None if paths.folder.is_dir() else f"its folder {paths.folder} is gone, and with it what it reported"
+        return None, gone
     except (OSError, UnicodeDecodeError) as error:
         return None, f"the result cannot be read: {error}"
     try:

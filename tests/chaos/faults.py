@@ -3,6 +3,8 @@ full. Scenarios (`tests.chaos.scenarios`) choose among them."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 import signal
 import subprocess
 import time
@@ -12,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.services import Postgres
+
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
+"""Two names of Linux (fcntl.h, renameat2(2))."""
 
 
 def kill(process: subprocess.Popen[Any], *, reap: bool = True) -> None:
@@ -121,12 +127,18 @@ def _fill(file: Any) -> None:
 
 @contextmanager
 def blocked(folder: Path) -> Iterator[None]:
-    """A file takes the place of `folder`, so that not even root can write below it."""
+    """A file takes the place of `folder`, so that not even root can write below it; from one moment to the next."""
     away = folder.with_name(f"{folder.name}.away")
-    folder.rename(away)
-    folder.touch()
+    away.touch()
+    _exchange(folder, away)
     try:
         yield
     finally:
-        folder.unlink()
-        away.rename(folder)
+        _exchange(folder, away)
+        away.unlink()
+
+
+def _exchange(one: Path, other: Path) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE):
+        raise OSError(ctypes.get_errno(), f"{one} and {other} cannot change places")

@@ -25,6 +25,9 @@ ENDINGS = {
     "writes no object": (
         "import os; open(os.environ['LAUNCHER_RESULT'], 'w').write('[1]')", "failed", "expected a JSON object", 0,
     ),
+    "removes its folder": (
+        "import os, shutil; shutil.rmtree(os.environ['LAUNCHER_RUN_DIR'])", "failed", "is gone, and with it", 0,
+    ),
 }  # fmt: skip
 
 
