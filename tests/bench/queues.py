@@ -19,6 +19,9 @@ Fill = Callable[[str, int], None]
 COUNT = 20_000
 """Items that wait in a queue: fewer are gone before processes and plans are warm."""
 
+LONG = 50_000
+"""Items of a long queue: some queues take from it the more slowly, the more has ended."""
+
 
 @contextmanager
 def server() -> Iterator[Postgres | None]:
@@ -35,8 +38,10 @@ def queues() -> Iterator[Measured]:
     """Pop and finish of no-op items by two processes, per second, beside PgQueuer, Procrastinate and Huey."""
     with server() as postgres:
         if postgres:
-            yield _beside("PgQueuer", postgres.database, peers.fill_pgqueuer, peers.pgqueuer, COUNT)
-            yield _beside("Procrastinate", postgres.database, peers.fill_procrastinate, peers.procrastinate, 300)
+            for count in (COUNT, LONG):
+                name = f"PgQueuer, {count:,} waiting"
+                yield _beside(name, postgres.database, peers.fill_pgqueuer, peers.pgqueuer, count, count)
+            yield _beside("Procrastinate", postgres.database, peers.fill_procrastinate, peers.procrastinate, COUNT, 300)
     with folder() as place:
         numbers = iter(range(1000))
 
@@ -46,14 +51,14 @@ def queues() -> Iterator[Measured]:
         def theirs() -> str:
             return f"{place}/theirs-{next(numbers)}.db"
 
-        yield _beside("Huey, SQLite", ours, peers.fill_huey, peers.huey, 1000, theirs)
+        yield _beside("Huey, SQLite", ours, peers.fill_huey, peers.huey, COUNT, 1000, theirs)
 
 
 def _beside(
-    name: str, make: Callable[[], str], fill: Fill, worker: peers.Worker, count: int,
+    name: str, make: Callable[[], str], fill: Fill, worker: peers.Worker, ours_count: int, count: int,
     make_theirs: Callable[[], str] | None = None,
 ) -> Measured:  # fmt: skip
-    """Our rate over COUNT items, and the peer's over `count`, each round in a new database."""
+    """Our rate over `ours_count` items, and the peer's over `count`, each round in a new database."""
 
     def rate(make: Callable[[], str], fill: Fill, worker: peers.Worker, count: int) -> float:
         url = make()
@@ -61,7 +66,7 @@ def _beside(
         return peers.drain(worker, url) / count
 
     ours_s, peer_s = in_turn(
-        lambda: rate(make, peers.fill_ours, peers.ours, COUNT),
+        lambda: rate(make, peers.fill_ours, peers.ours, ours_count),
         lambda: rate(make_theirs or make, fill, worker, count),
         rounds=3,
     )
