@@ -14,9 +14,6 @@ EXACT = frozenset({str, int, float, bool, type(None)})
 LONG = re.compile(r"\d{19}")
 """Digits of an integer that may not fit into 64 bits: orjson would make a float of it."""
 
-_SHORT = 19
-"""Shorter texts have no such integer."""
-
 
 def encode(value: Any, *, sort: bool = False) -> str:
     """`value` as compact JSON text; `sort=True` orders the keys of every object.
@@ -40,17 +37,17 @@ def quick(value: Any, *, sort: bool = False) -> str:
     >>> quick([1, "a"])
     '[1,"a"]'
     """
-    dumps, strict, strict_and_sorted = _orjson()
+    _, dumps, strict, strict_and_sorted = _orjson()
     return dumps(value, None, strict_and_sorted if sort else strict).decode()
 
 
 @functools.cache
-def _orjson() -> tuple[Callable[[Any, None, int], bytes], int, int]:
-    """What encodes: the verb, and two sets of options; imported at the first use, and looked up once."""
+def _orjson() -> tuple[Callable[[str], Any], Callable[[Any, None, int], bytes], int, int]:
+    """What decodes, what encodes, and two sets of options for that; imported at the first use, and looked up once."""
     import orjson
 
     strict = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
-    return orjson.dumps, strict, strict | orjson.OPT_SORT_KEYS
+    return orjson.loads, orjson.dumps, strict, strict | orjson.OPT_SORT_KEYS
 
 
 def plain(value: Any) -> Any:
@@ -79,9 +76,9 @@ def decode(text: str | bytes) -> Any:
     >>> decode('{"a": 1}')
     {'a': 1}
     """
-    if isinstance(text, str) and (len(text) < _SHORT or not LONG.search(text)):
+    if isinstance(text, str) and not LONG.search(text):
         try:
-            return _loads()(text)
+            return _orjson()[0](text)
         except ValueError:  # the standard library takes more (NaN), and says better what is wrong
             pass
     return json.loads(text)
@@ -93,20 +90,13 @@ def are_json(texts: Iterable[str]) -> bool:
     >>> are_json(["1", '"a"']), are_json(['"a', 'b"'])
     (True, False)
     """
-    loads = _loads()
+    loads, *_ = _orjson()
     try:
         for text in texts:
             loads(text)
     except ValueError:
         return False
     return True
-
-
-@functools.cache
-def _loads() -> Callable[[str], Any]:
-    import orjson
-
-    return orjson.loads
 
 
 def digest(value: Any) -> str:

@@ -4,6 +4,7 @@ API read it once; nothing here opens or creates a file."""
 from __future__ import annotations
 
 import os
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,16 +50,10 @@ def settings_of(folder: Path) -> Settings:
 def _table(file: Path) -> dict[str, str] | None:
     """The file's `[tool.launcher]`, checked; None where there is none."""
     try:
-        text = file.read_bytes().decode()
+        tool = tomllib.loads(file.read_text(encoding="utf-8")).get("tool")
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{file} is not TOML: {error}") from error
-    import tomllib  # only where there is something to read
-
-    try:
-        tool = tomllib.loads(text).get("tool")
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} is not TOML: {error}") from error
     if tool is not None and not isinstance(tool, dict):
         raise UsageError(f"{file}: tool is {tool!r}, expected a table")

@@ -80,7 +80,7 @@ class Places:
         """Queues that share a room, and how many items more may be taken of them."""
         by_resource = self._by_resource()
         if local := [name for resource, names in by_resource.items() if resource not in REMOTE for name in names]:
-            yield local, self._free(running, remote=False) + ahead, self.slots.room
+            yield local, self.free(running) + ahead, self.slots.room
         for resource in REMOTE & by_resource.keys():
             free = self._free(running, remote=True)
             yield by_resource[resource], min(free, self.runner(resource).room()) if free > 0 else 0, _any_room

@@ -60,13 +60,13 @@ def rounds(values: Sequence[Mapping[str, Any]]) -> list[dict[str, int]]:
     >>> rounds([{"id": "a"}, {"id": "b"}, {"id": "a"}])
     [{'a': 0, 'b': 1}, {'a': 2}]
     """
-    found: list[dict[str, int]] = [{}]
+    found: list[dict[str, int]] = []
     for place, row in enumerate(values):
-        if row["id"] in found[0]:  # rarely
-            found.append({})
-        free = next(places for places in found if row["id"] not in places) if len(found) > 1 else found[0]
+        free = next((places for places in found if row["id"] not in places), None)
+        if free is None:
+            found.append(free := {})
         free[row["id"]] = place
-    return [places for places in found if places]
+    return found
 
 
 def beginning(lease: Lease, handle: Mapping[str, Any], folder: str) -> dict[str, Any]:

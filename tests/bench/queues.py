@@ -113,7 +113,8 @@ def _copied(postgres: Postgres, ready: list[LaunchSpec], bare: bool) -> float:
             if bare:
                 db.execute(f"ALTER TABLE {table} RENAME TO full_{table}")
                 db.execute(f"CREATE TABLE {table} AS SELECT * FROM full_{table} WHERE false")  # noqa: S608 - ours
-        db.execute("" if bare else f"TRUNCATE {', '.join(tables)} CASCADE")
+            else:
+                db.execute(f"TRUNCATE {table} CASCADE")
         began = time.perf_counter()
         with db.transaction():
             for table in tables:
