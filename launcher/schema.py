@@ -87,7 +87,7 @@ def _surely_json(document: Any) -> bool:
         packed = marshal.dumps(document, 2)  # later formats write equal values once
     except (TypeError, ValueError, RecursionError):
         return False
-    return "\\u0000" not in text and not ("null" in text and NOT_FINITE.search(packed))
+    return b"\\u0000" not in text and not (b"null" in text and NOT_FINITE.search(packed))
 
 
 def _not_json(value: Any, path: tuple[str | int, ...], found: list[Problem]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 from launcher.errors import ConflictError, NotFoundError, suggest
-from launcher.item import TERMINAL, Count, QueueInfo
+from launcher.item import TERMINAL, QueueInfo, RunState
 from launcher.queues import rows
 
 
@@ -19,7 +20,6 @@ class Catalog:
     """
 
     url: str
-    counts: Callable[[], list[Count]]
     _session: Callable[[], AbstractContextManager[Any]]
     _transaction: Callable[[Any], AbstractContextManager[Any]]
     _sql: Callable[..., str]
@@ -40,26 +40,35 @@ class Catalog:
 
     def update_queue(self, queue: QueueInfo) -> None:
         """See `Store.update_queue`."""
-        self._change_queue("update_queue", queue.name, rows.queue_row(queue))
+        with self._session() as db, self._transaction(db):
+            self._change_queue(db, "update_queue", queue.name, rows.queue_row(queue))
 
     def pause_queue(self, name: str, *, paused: bool) -> None:
         """See `Store.pause_queue`."""
-        self._change_queue("pause_queue", name, {"paused": paused})
+        with self._session() as db, self._transaction(db):
+            self._change_queue(db, "pause_queue", name, {"paused": paused})
 
     def delete_queue(self, name: str) -> None:
         """See `Store.delete_queue`."""
-        left = [count for count in self.counts() if count.queue == name and count.state not in TERMINAL]
-        if left:
-            told = ", ".join(f"{count.number} {count.state.value}" for count in left)
-            raise ConflictError(f"queue {name!r} still has items ({told}); cancel them first, or wait for them")
-        self._change_queue("delete_queue", name, {"now": time.time()})
-
-    def _change_queue(self, verb: str, name: str, values: Mapping[str, Any]) -> None:
         with self._session() as db, self._transaction(db):
-            if not db.execute(self._sql(verb), {**values, "name": name}).rowcount:
-                known = suggest(name, [row["name"] for row in db.execute(self._sql("select_queues"))])
-                raise NotFoundError(f"no queue named {name!r} in {self.url}; {known}")
-            self._notify(db)
+            self._lock_queue(db, name)
+            left: Counter[str] = Counter()
+            for row in db.execute(self._sql("count_items")):
+                if row["queue"] == name and RunState(row["state"]) not in TERMINAL:
+                    left[row["state"]] += int(row["number"])
+            if left:
+                told = ", ".join(f"{number} {state}" for state, number in left.items())
+                raise ConflictError(f"queue {name!r} still has items ({told}); cancel them first, or wait for them")
+            self._change_queue(db, "delete_queue", name, {"now": time.time()})
+
+    def _change_queue(self, db: Any, verb: str, name: str, values: Mapping[str, Any]) -> None:
+        if not db.execute(self._sql(verb), {**values, "name": name}).rowcount:
+            known = suggest(name, [row["name"] for row in db.execute(self._sql("select_queues"))])
+            raise NotFoundError(f"no queue named {name!r} in {self.url}; {known}")
+        self._notify(db)
+
+    def _lock_queue(self, db: Any, name: str) -> None:
+        """Where others push at the same time: wait for those that add to this queue, and keep others from it."""
 
     # -- patches ---------------------------------------------------------------------------------------------------
 

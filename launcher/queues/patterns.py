@@ -27,7 +27,7 @@ POLICIES = frozenset({"limits", "resource", "resource_args", "resources", "retry
 """The fields of a spec that `_policies` reads."""
 
 _MARK = secrets.token_hex(8)
-_MARKS = re.compile(f'"{_MARK}([0-9]+)"')
+_MARKS = re.compile(f'"{_MARK}([0-9]+)"'.encode())
 
 
 class Packed(NamedTuple):
@@ -84,20 +84,20 @@ class _Pattern:
         self._lasting = _Holes(lasting(spec.queue_name, marked), sort=True) if told else None
         self._policies = None if any(path[0] in POLICIES for path in changed) else _policies(spec.document)
 
-    def pack(self, spec: LaunchSpec, text: str) -> Packed | None:
+    def pack(self, spec: LaunchSpec, text: bytes) -> Packed | None:
         """What is kept of a spec with this text; None if it is not of this pattern."""
         leaves = self._document.leaves(text) if spec.queue_name == self._queue else None
         if leaves is None:
             return None
-        listed = f"[{','.join(leaves)}]"
+        listed = b"[%b]" % b",".join(leaves)
         if not self._lasting:
             fingerprint = spec.fingerprint()
-        elif "{" in listed:  # maybe an object, whose keys are in no order
-            ordered = [canonical.quick(canonical.decode(leaf), sort=True) for leaf in leaves]
+        elif b"{" in listed:  # maybe an object, whose keys are in no order
+            ordered = [canonical.quick(canonical.decode(leaf.decode()), sort=True) for leaf in leaves]
             fingerprint = canonical.digest_text(self._lasting.fill(ordered))
         else:
             fingerprint = canonical.digest_text(self._lasting.fill(leaves))
-        return Packed(self._number, listed, fingerprint, *(self._policies or _policies(spec.document)))
+        return Packed(self._number, listed.decode(), fingerprint, *(self._policies or _policies(spec.document)))
 
 
 class _Holes:
@@ -105,38 +105,39 @@ class _Holes:
 
     def __init__(self, marked: Any, *, sort: bool = False) -> None:
         self._begin, *parts = _MARKS.split(canonical.quick(marked, sort=sort))
-        self._between, self._places = parts[1::2], [int(place) for place in parts[::2]]
+        self._places = [int(place) for place in parts[::2]]
+        *between, self._end = parts[1::2] or [b""]
+        self._between = [(part, part[:PROBE]) for part in between]
         self._order = sorted(range(len(self._places)), key=self._places.__getitem__)
+        self._parts = [self._begin, *(text for part in parts[1::2] for text in (b"", part))]
 
-    def leaves(self, text: str) -> list[str] | None:
+    def leaves(self, text: bytes) -> list[bytes] | None:
         """What is in the holes of this text, by their marks; None if it is another value's. A leaf ends where what
         follows it comes first; that may be within the leaf, and then what was cut off is no JSON."""
-        if not self._between:
+        if not self._places:
             return [] if text == self._begin else None
-        *between, end = self._between
-        if not (text.startswith(self._begin) and text.endswith(end)):
+        if not (text.startswith(self._begin) and text.endswith(self._end)):
             return None
         told, place = [], len(self._begin)
-        for part in between:
-            until = text.find(part[:PROBE], place)
+        for part, probe in self._between:
+            until = text.find(probe, place)
             if not text.startswith(part, until):
                 until = text.find(part, place)
             if until < 0:
                 return None
             told.append(text[place:until])
             place = until + len(part)
-        told.append(text[place : len(text) - len(end)])
+        told.append(text[place : len(text) - len(self._end)])
         return [told[place] for place in self._order] if canonical.are_json(told) else None
 
-    def fill(self, leaves: Sequence[str]) -> str:
+    def fill(self, leaves: Sequence[bytes]) -> bytes:
         """The text with these leaves."""
-        parts = [self._begin]
-        for place, part in zip(self._places, self._between, strict=True):
-            parts += (leaves[place], part)
-        return "".join(parts)
+        parts = self._parts.copy()
+        parts[1::2] = [leaves[place] for place in self._places]
+        return b"".join(parts)
 
 
-def _text(document: Mapping[str, Any]) -> str | None:
+def _text(document: Mapping[str, Any]) -> bytes | None:
     """What patterns are held against; None for a document with integers beyond 64 bits, whose text is another library's
     and differs in its floats."""
     try:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 from launcher.errors import DeadlockError, StoreError, StoreFullError
 from launcher.item import RunRecord
 from launcher.queues.leasing import Rows
+from launcher.queues.listening import Listener
 from launcher.queues.migration import PostgresSchema, Schema, migrate, plan
 from launcher.queues.sql_store import SqlStore
 from launcher.slots import ANY_ROOM, Room
@@ -23,7 +24,8 @@ from launcher.slots import ANY_ROOM, Room
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from launcher.item import ItemFilter, Lease, Outcome
+    from launcher.item import ItemFilter, Lease, Outcome, Receipt, Sweep
+    from launcher.queues.staging import Gathered, Row
 
 CONNECTIONS = 4
 CONNECT_SECONDS = 10.0
@@ -32,14 +34,14 @@ RETRY_SECONDS = 0.5
 
 STALLED_SECONDS = 10
 """The server ends a transaction whose process does nothing for so long: one that is stopped, or whose machine is gone,
-holds its locks no longer. Ours are a few statements one after another."""
+holds its locks no longer. Ours are a few statements one after another. Within a COPY the server waits for the rows of a
+process that is stopped; such a push keeps others from its sweep, and a queue of its from being deleted, no more."""
+
+KEEPALIVE = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+"""The server takes a machine that it cannot reach for gone after 25 s; by itself it would wait for rows for hours."""
 
 TANGLES = 5
 """How often a verb may be begun anew for the sake of others."""
-
-LONGEST_PAUSE = 10.0
-"""Seconds between two tries to listen again, after the server was lost."""
-
 
 T = TypeVar("T")
 
@@ -60,14 +62,12 @@ class PostgresStore(SqlStore):
         self._error = psycopg.Error
         self._full_error = psycopg.errors.DiskFull
         self._deadlock = psycopg.errors.DeadlockDetected
-        self._wake: threading.Event | None = None
-        self._news = threading.Event()
-        self._listener: threading.Thread | None = None
-        self._closed = threading.Event()
+        self._listener: Listener | None = None
         self._flowing = threading.local()
         self._first()
         # no JIT: it compiles for a third of a second what the planner overrates and runs for a millisecond
-        settings = f"-c search_path=launcher -c jit=off -c idle_in_transaction_session_timeout={STALLED_SECONDS}s"
+        stalled = f"-c idle_in_transaction_session_timeout={STALLED_SECONDS}s"
+        settings = f"-c search_path=launcher -c jit=off {stalled} {KEEPALIVE}"
         options = {"autocommit": True, "row_factory": psycopg.rows.dict_row, "options": settings}
         logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())  # our errors tell what it would warn of
         self._pool = ConnectionPool(
@@ -82,25 +82,17 @@ class PostgresStore(SqlStore):
 
     def close(self) -> None:
         """Close all connections."""
-        self._closed.set()
+        if self._listener:
+            self._listener.stop()
         self._pool.close(timeout=1.0)
         if self._listener:
             self._listener.join(CONNECT_SECONDS)
 
     def wait(self, wake: threading.Event, timeout: float) -> bool:
-        """See `Store.wait`: the server tells a thread of ours, which listens from the first call on; that one returns
-        at once, for what happened before it was not heard."""
-        self._wake = wake
+        """See `Store.wait`: the server tells a thread of ours, which listens from the first call on."""
         if self._listener is None:
-            self._listener = threading.Thread(target=self._listen, daemon=True, name="listener")
-            self._listener.start()
-            self._news.wait(CONNECT_SECONDS)
-        elif not self._news.is_set():
-            wake.wait(timeout)
-        if not self._news.is_set():
-            return False  # what comes from here on, the next call tells
-        self._news.clear()
-        return True
+            self._listener = Listener(self._conninfo)
+        return self._listener.wait(wake, timeout)
 
     # -- connections ----------------------------------------------------------------------------------------------
 
@@ -180,11 +172,15 @@ class PostgresStore(SqlStore):
         if pipeline := getattr(self._flowing, "pipeline", None):
             pipeline.sync()
 
-    def _stage(self, db: Any, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        if rows:
-            with db.cursor().copy(self._sql(f"stage_{table}")) as copy:
-                for row in rows:
-                    copy.write_row(row)
+    def _insert_items(self, db: Any, rows: Callable[[], Iterator[Row]], number: int) -> None:
+        """COPY, row by row: the server adds one while we make the next."""
+        numbers = db.execute(self._sql("draw_numbers"), {"number": number}).fetchone()["numbers"]
+        with db.cursor().copy(self._sql("copy_items")) as copy:
+            for seq, row in zip(numbers, rows(), strict=True):
+                copy.write_row((seq, *row[:-1]))
+        with db.cursor().copy(self._sql("copy_identities")) as copy:
+            for seq, row in zip(numbers, rows(), strict=True):
+                copy.write_row((seq, row[0], row[2], row[-1]))
 
     # -- what this dialect does otherwise ---------------------------------------------------------------------------
 
@@ -221,6 +217,12 @@ class PostgresStore(SqlStore):
         if look["limited"]:
             db.execute(self._sql("lock_limited_queues"), wanted)
 
+    def _add(self, sweep: Sweep | None, gathered: Gathered, *, again: bool) -> Receipt:
+        return _untangled(super()._add, sweep, gathered, again=again)
+
+    def _lock_queue(self, db: Any, name: str) -> None:
+        db.execute(self._sql("lock_queue"), {"name": name})
+
     def cancel(self, which: ItemFilter, actor: str) -> tuple[int, int]:
         """See `Store.cancel`."""
         return _untangled(super().cancel, which, actor)
@@ -237,33 +239,9 @@ class PostgresStore(SqlStore):
     def _notify(self, db: Any) -> None:
         db.execute(self._sql("notify"))
 
-    def _listen(self) -> None:
-        """Until the store is closed: wake who waits when the server notifies, and whenever it may have meanwhile."""
-        import psycopg
-
-        troubles = 0
-        while not self._closed.is_set():
-            try:
-                with psycopg.connect(self._conninfo, autocommit=True) as db:
-                    db.execute("LISTEN launcher")
-                    troubles = 0
-                    self._wake_up()  # what was told before we listened
-                    while not self._closed.is_set():
-                        for _ in db.notifies(timeout=1.0, stop_after=1):
-                            self._wake_up()
-            except psycopg.Error:
-                troubles += 1
-                pause = min(LONGEST_PAUSE, 0.1 * 2**troubles)
-                self._closed.wait(random.uniform(0.5, 1.0) * pause)  # noqa: S311 - jitter
-
     @staticmethod
     def _run_record(row: Any) -> RunRecord:
         return RunRecord(**row)
-
-    def _wake_up(self) -> None:
-        self._news.set()
-        if self._wake:
-            self._wake.set()
 
     # -- upkeep ---------------------------------------------------------------------------------------------------
 

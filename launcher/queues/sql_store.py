@@ -1,13 +1,13 @@
-"""The verbs of a store over SQL, one transaction each. A dialect's store adds its connections, how rows get into its
-staging tables, and how its waiting ends; everything else it knows lies in sql/<dialect>/, one statement a file."""
+"""The verbs of a store over SQL, one transaction each. A dialect's store adds its connections, how many rows get into
+its tables at once, and how its waiting ends; everything else it knows lies in sql/<dialect>/, one statement a file."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from launcher.errors import NotFoundError, suggest
+from launcher.errors import NotFoundError
 from launcher.item import (
     Attempt,
     Count,
@@ -30,6 +30,7 @@ from launcher.queues.sweeps import Sweeps, row_of
 from launcher.queues.upkeep import Upkeep
 
 if TYPE_CHECKING:
+    from launcher.queues.staging import Gathered, Row
     from launcher.spec import LaunchSpec
 
 PAGE = 1000
@@ -46,7 +47,7 @@ class SqlStore(Leasing, Catalog, History, Jobs, Records, Sweeps, Upkeep):
     detaches = True
     environment: ClassVar[Mapping[str, str]] = {}
     url: str
-    _stage: Callable[[Any, str, Sequence[tuple[Any, ...]]], None]
+    _insert_items: Callable[[Any, Callable[[], Iterator[Row]], int], None]
 
     def __init__(self) -> None:
         self._documents = Documents(self._sql)
@@ -54,24 +55,22 @@ class SqlStore(Leasing, Catalog, History, Jobs, Records, Sweeps, Upkeep):
     # -- adding ---------------------------------------------------------------------------------------------------
 
     def push(self, sweep: Sweep | None, specs: Iterable[LaunchSpec], *, again: bool = False) -> Receipt:
-        """See `Store.push`. Rows are gathered in temporary tables first, so agents go on while a grid composes."""
+        """See `Store.push`. Rows are gathered apart from the store first, so agents go on while a grid composes."""
         from launcher.queues import staging  # what only reads, as `status`, starts sooner without it
 
-        with self._session() as db:
-            staging.gather(self._sql, db, self._stage, sweep, specs)
-            with self._transaction(db):
-                if sweep:
-                    db.execute(self._sql("insert_sweep"), row_of(sweep))
-                self._check_queues(db)
-                receipt = staging.copy(self._sql, db, sweep, keep_present=again or sweep is None, url=self.url)
-                self._notify(db)
-        return receipt
+        with staging.gather(specs) as gathered:
+            return self._add(sweep, gathered, again=again)
 
-    def _check_queues(self, db: Any) -> None:
-        unknown = [row["queue"] for row in db.execute(self._sql("select_unknown_queues"))]
-        if unknown:
-            known = [row["name"] for row in db.execute(self._sql("select_queues"))]
-            raise NotFoundError("\n".join(f"no queue named {name!r}; {suggest(name, known)}" for name in unknown))
+    def _add(self, sweep: Sweep | None, gathered: Gathered, *, again: bool) -> Receipt:
+        from launcher.queues import staging
+
+        with self._session() as db, self._transaction(db):
+            if sweep:
+                db.execute(self._sql("insert_sweep"), row_of(sweep))
+            tables = staging.Tables(self.url, db, self._sql, self._insert_items)
+            receipt = staging.Addition(tables, gathered, sweep).run(keep_present=again)
+            self._notify(db)
+        return receipt
 
     # -- people's verbs -------------------------------------------------------------------------------------------
 

@@ -4,13 +4,16 @@ The default store; everything it knows about SQL lies in sql/sqlite/, one statem
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from launcher.queues.sql_store import SqlStore
 from launcher.queues.sqlite_file import SqliteFile
 from launcher.queues.upkeep import SHOWN
+
+if TYPE_CHECKING:
+    from launcher.queues.staging import Row
 
 
 class SqliteStore(SqliteFile, SqlStore):
@@ -32,12 +35,11 @@ class SqliteStore(SqliteFile, SqlStore):
         told = [f"table {row['table']}, row {row['rowid']}: it refers to nothing in {row['parent']}" for row in orphans]
         return [*told, *super().check()]
 
-    def _stage(self, db: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        db.execute("BEGIN")  # of the temporary tables alone: it locks nothing
-        try:
-            db.executemany(self._sql(f"stage_{table}"), rows)
-        finally:
-            db.execute("COMMIT")
+    def _insert_items(self, db: sqlite3.Connection, rows: Callable[[], Iterator[Row]], _number: int) -> None:
+        db.execute(self._sql("coming_table"))
+        db.executemany(self._sql("insert_coming"), rows())
+        db.execute(self._sql("copy_items"))
+        db.execute(self._sql("clear_coming"))
 
     @contextmanager
     def _unchecked(self, db: sqlite3.Connection) -> Iterator[None]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import resource
+import re
 import sys
 import time
+from pathlib import Path
 
 from launcher.cli import main
 
@@ -16,5 +17,7 @@ if __name__ == "__main__":
     except SystemExit as ended:
         if ended.code:
             raise
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # not by getrusage, whose peak a process inherits from the one that started it
+    [peak] = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="utf-8"))
+    megabytes = int(peak) / 1024
     print(json.dumps({"seconds": time.perf_counter() - began, "megabytes": megabytes}))

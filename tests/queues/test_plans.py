@@ -9,7 +9,6 @@ from typing import Any, ClassVar, NamedTuple
 import pytest
 
 from launcher.item import Sweep
-from launcher.queues import staging
 from launcher.queues.postgres import PostgresStore
 from launcher.queues.sql import statement
 from launcher.queues.sqlite import SqliteStore
@@ -28,6 +27,7 @@ ROWS = '[{"id": "a", "token": "t", "state": "finished", "again": false, "grant":
 VALUES = {
     "queues": '["default"]', "now": 1e9, "limit": 10, "agent": "a", "rows": ROWS, "sweep": "s1", "after": 0,
     "page": 1000, "seqs": "[5, 7]", "ids": '["x", "y"]', "actor": "ann", "tokens": '["t"]', "id": "x", "prefix": "x",
+    "fingerprints": '["f", "g"]',
 }  # fmt: skip
 
 
@@ -55,7 +55,9 @@ HOT = [
     hot("expire_items", by="items_expiring"),
     hot("end_backoff", by="items_on_hold"),
     hot("next_due", by="items_on_hold"),
-    hot("drop_present", by=f"{KEY} spec"),
+    hot("has_items", by=f"{KEY} sweep"),
+    hot("select_present", by=f"{KEY} spec"),
+    hot("select_taken_ids", by=f"{KEY} id"),
     hot("retry_present", by=f"{KEY} spec"),
     hot("cancel_waiting", "where_sweep", by="items_by_sweep"),
     hot("select_items", "where_sweep", by="items_by_sweep"),
@@ -86,7 +88,6 @@ def names_of_plan(store: Any, text: str) -> tuple[set[str], set[str]]:
     """The indexes that the planner chose, and the tables that it reads from end to end."""
     values = {name: VALUES[name] for name in re.findall(r"(?<!:)[:(](\w+)\b", text) if name in VALUES}
     with store._session() as db:
-        staging.gather(store._sql, db, store._stage, Sweep("s1"), [LaunchSpec({})])
         if store.dialect == "sqlite":
             plan = "\n".join(row["detail"] for row in db.execute(f"EXPLAIN QUERY PLAN {text}", values))
             scans = {line.split()[1] for line in plan.splitlines() if line.startswith("SCAN ") and "INDEX" not in line}
@@ -141,6 +142,7 @@ class TestSqlite(Plans):
     keys: ClassVar = {
         f"{KEY} seq": "INTEGER PRIMARY KEY", f"{KEY} id": "sqlite_autoindex_items_1",
         f"{KEY} agents": "sqlite_autoindex_agents_1", f"{KEY} spec": "items_of_sweep",
+        f"{KEY} sweep": "items_by_sweep",
     }  # fmt: skip
 
     @pytest.fixture
@@ -151,7 +153,7 @@ class TestSqlite(Plans):
 class TestPostgres(Plans):
     keys: ClassVar = {
         f"{KEY} seq": "items_pkey", f"{KEY} id": "identities_pkey", f"{KEY} agents": "agents_pkey",
-        f"{KEY} spec": "identities_of_sweep",
+        f"{KEY} spec": "identities_of_sweep", f"{KEY} sweep": "identities_of_sweep",
     }  # fmt: skip
 
     @pytest.fixture

@@ -11,8 +11,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from launcher.errors import StoreError
-from launcher.item import ItemFilter, Sweep
+from launcher.errors import ConflictError, StoreError
+from launcher.item import ItemFilter, QueueInfo, Sweep
 from launcher.queues import Store, postgres
 from launcher.queues.postgres import PostgresStore
 from tests.conftest import until
@@ -20,12 +20,15 @@ from tests.queues.history_contract import HistoryContract
 from tests.queues.jobs_contract import JobsContract
 from tests.queues.needs_contract import NeedsContract
 from tests.queues.notices_contract import NoticesContract
+from tests.queues.pushing_contract import PushingContract
 from tests.queues.records_contract import RecordsContract
 from tests.queues.store_contract import StoreContract, agent, spec
 from tests.services import Postgres
 
 
-class TestPostgres(HistoryContract, JobsContract, NeedsContract, NoticesContract, RecordsContract, StoreContract):
+class TestPostgres(
+    HistoryContract, JobsContract, NeedsContract, NoticesContract, PushingContract, RecordsContract, StoreContract
+):
     @pytest.fixture
     def url(self, postgres: Postgres) -> str:
         return postgres.database()
@@ -80,6 +83,15 @@ class TestPostgres(HistoryContract, JobsContract, NeedsContract, NoticesContract
                 taking.result()
         assert len(store.pop("another", ["default"], 1)) == 1
 
+    def test_the_server_notices_soon_that_a_machine_is_gone(self, store: PostgresStore) -> None:
+        with store._session() as db:
+            found = [
+                int(db.execute(f"SHOW tcp_keepalives_{name}").fetchone()[f"tcp_keepalives_{name}"])
+                for name in ("idle", "interval", "count")
+            ]
+        idle, interval, count = found
+        assert idle + interval * count <= 30
+
     def test_a_verb_that_is_ended_for_the_sake_of_another_is_begun_anew(self, store: PostgresStore, url: str) -> None:
         first, second = store.push(Sweep("s"), [spec(seed=1), spec(seed=2)]).ids
         lock = "SELECT 1 FROM launcher.items WHERE id = %s FOR UPDATE"
@@ -91,6 +103,50 @@ class TestPostgres(HistoryContract, JobsContract, NeedsContract, NoticesContract
             other.execute(lock, [first])
             other.commit()
             assert cancelling.result(30) == (2, 0)
+
+    def test_a_push_that_is_ended_for_the_sake_of_another_is_begun_anew(self, store: PostgresStore, url: str) -> None:
+        store.push(Sweep("s"), [spec(seed=1)])
+        with psycopg.connect(url, options="-c search_path=launcher") as other, ThreadPoolExecutor() as threads:
+            other.execute("SET deadlock_timeout = '1h'")
+            other.execute("SELECT 1 FROM queues WHERE name = 'default' FOR UPDATE")
+            pushing = threads.submit(store.push, Sweep("s"), (spec(seed) for seed in range(5)))
+            until(lambda: waits_for_a_lock(store), "that it waits for the queue")
+            other.execute("SELECT 1 FROM sweeps WHERE name = 's' FOR UPDATE")
+            other.commit()
+            assert pushing.result(30).added == 4
+        assert len(list(store.items(ItemFilter()))) == 5
+
+    def test_a_push_keeps_nobody_from_a_queue_with_a_limit(
+        self, store: PostgresStore, open_again: Callable[[], PostgresStore]
+    ) -> None:
+        store.create_queue(QueueInfo("few", "local-process", max_running=2))
+        store.push(None, [spec(1, queue="few")])
+        adding = open_again()
+        with ThreadPoolExecutor() as threads, held_open(adding) as reached:
+            pushing = threads.submit(adding.push, None, [spec(2, queue="few")])
+            assert reached.before.wait(30)
+            [lease] = threads.submit(store.pop, "a", ["few"], 2).result(30)
+            threads.submit(store.pause_queue, "few", paused=True).result(30)
+            assert not pushing.done()
+            reached.go_on.set()
+            assert pushing.result(30).added == 1
+        assert lease.item.point == ("seed=1",)
+
+    def test_a_queue_that_a_push_adds_to_is_not_deleted_meanwhile(
+        self, store: PostgresStore, open_again: Callable[[], PostgresStore]
+    ) -> None:
+        store.create_queue(QueueInfo("gpu", "slurm"))
+        adding = open_again()
+        with ThreadPoolExecutor() as threads, held_open(adding) as reached:
+            pushing = threads.submit(adding.push, None, [spec(queue="gpu")])
+            assert reached.before.wait(30)
+            deleting = threads.submit(store.delete_queue, "gpu")
+            until(lambda: deleting.done() or waits_for_a_lock(adding), "that it waits for the push")
+            reached.go_on.set()
+            assert pushing.result(30).added == 1
+            with pytest.raises(ConflictError, match="still has items"):
+                deleting.result(30)
+        assert "gpu" in [queue.name for queue in store.queues()]
 
 
 class Reached:

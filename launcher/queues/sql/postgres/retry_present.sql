@@ -4,7 +4,7 @@ UPDATE items SET state = 'pending', max_attempts = greatest(max_attempts, attemp
     changed_at = %(now)s
 WHERE state = 'failed' AND seq IN (
     SELECT max(had.seq)
-    FROM (SELECT DISTINCT fingerprint FROM staged_items) AS brought
+    FROM (SELECT DISTINCT jsonb_array_elements_text(%(fingerprints)s::jsonb) AS fingerprint) AS brought
     JOIN identities AS known ON known.sweep = %(sweep)s AND known.fingerprint = brought.fingerprint
     JOIN items AS had ON had.seq = known.item
     GROUP BY known.fingerprint HAVING bool_and(had.state = 'failed')

@@ -1,6 +1,2 @@
--- IDs that an item has already, or that come twice in this push.
-SELECT seq, id, given FROM staged_items WHERE id IN (SELECT id FROM identities)
-UNION
-SELECT seq, id, given FROM staged_items
-WHERE id IN (SELECT id FROM staged_items GROUP BY id HAVING count(*) > 1)
-ORDER BY given DESC, seq
+-- As an array: of a join the planner may think that all IDs are better read at once.
+SELECT id FROM identities WHERE id = ANY (ARRAY(SELECT jsonb_array_elements_text(%(ids)s::jsonb)))

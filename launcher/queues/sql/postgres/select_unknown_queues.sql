@@ -1,6 +1,8 @@
--- The known ones are locked until this push is over, so that none is deleted meanwhile.
-WITH known AS (
+-- The known ones are locked until this push is over, so that none is deleted meanwhile; who changes or pauses one, or takes
+-- from it in turns, need not wait.
+WITH asked AS (SELECT jsonb_array_elements_text(%(queues)s::jsonb) AS queue),
+known AS (
     SELECT name FROM queues
-    WHERE deleted_at IS NULL AND name IN (SELECT queue FROM staged_items) ORDER BY name FOR SHARE
+    WHERE deleted_at IS NULL AND name IN (SELECT queue FROM asked) ORDER BY name FOR KEY SHARE
 )
-SELECT DISTINCT queue FROM staged_items WHERE queue NOT IN (SELECT name FROM known) ORDER BY queue
+SELECT queue FROM asked WHERE queue NOT IN (SELECT name FROM known) ORDER BY queue

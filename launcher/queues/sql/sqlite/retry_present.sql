@@ -4,7 +4,7 @@ UPDATE items SET state = 'pending', max_attempts = max(max_attempts, attempt + 1
     changed_at = :now
 WHERE state = 'failed' AND seq IN (
     SELECT max(had.seq)
-    FROM (SELECT DISTINCT fingerprint FROM staged_items) AS brought
+    FROM (SELECT DISTINCT value AS fingerprint FROM json_each(:fingerprints)) AS brought
     CROSS JOIN items AS had ON had.sweep = :sweep AND had.fingerprint = brought.fingerprint
     GROUP BY had.fingerprint HAVING min(had.state = 'failed')
 )

@@ -1,2 +1,2 @@
-SELECT DISTINCT queue FROM staged_items
-WHERE queue NOT IN (SELECT name FROM queues WHERE deleted_at IS NULL) ORDER BY queue
+SELECT value AS queue FROM json_each(:queues)
+WHERE value NOT IN (SELECT name FROM queues WHERE deleted_at IS NULL) ORDER BY queue

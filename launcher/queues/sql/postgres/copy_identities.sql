@@ -1,0 +1,1 @@
+COPY identities (item, id, sweep, fingerprint) FROM STDIN

@@ -1,2 +1,0 @@
-INSERT INTO needs (asked) SELECT DISTINCT needs FROM staged_items WHERE needs IS NOT NULL ORDER BY needs
-ON CONFLICT DO NOTHING

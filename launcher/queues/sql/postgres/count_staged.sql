@@ -1,1 +1,0 @@
-SELECT count(*) AS number FROM staged_items

@@ -1,0 +1,1 @@
+INSERT INTO shapes (id, base, changed, gone) VALUES (%s, %s, %s, %s)

@@ -1,0 +1,2 @@
+-- Waits for the pushes that add to it.
+SELECT 1 FROM queues WHERE name = %(name)s FOR UPDATE

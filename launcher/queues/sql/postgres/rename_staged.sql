@@ -1,1 +1,0 @@
-UPDATE staged_items SET id = %(id)s WHERE seq = %(seq)s

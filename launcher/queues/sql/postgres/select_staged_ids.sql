@@ -1,1 +1,0 @@
-SELECT id FROM staged_items ORDER BY seq LIMIT 100

@@ -1,1 +1,0 @@
-COPY staged_bases (number, document) FROM STDIN

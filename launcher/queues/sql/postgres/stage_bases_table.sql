@@ -1,1 +1,0 @@
-CREATE TEMP TABLE IF NOT EXISTS staged_bases (number BIGINT PRIMARY KEY, document TEXT NOT NULL)

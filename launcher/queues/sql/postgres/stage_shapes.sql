@@ -1,1 +1,0 @@
-COPY staged_shapes (number, base, changed, gone) FROM STDIN

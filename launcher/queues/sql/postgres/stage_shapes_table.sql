@@ -1,3 +1,0 @@
-CREATE TEMP TABLE IF NOT EXISTS staged_shapes (
-    number BIGINT PRIMARY KEY, base BIGINT NOT NULL, changed TEXT NOT NULL, gone TEXT NOT NULL
-)

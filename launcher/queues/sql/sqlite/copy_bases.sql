@@ -1,3 +1,0 @@
-INSERT INTO bases (id, document)
-SELECT :first_base + number, document FROM staged_bases
-WHERE number IN (SELECT base FROM staged_shapes WHERE number IN (SELECT shape FROM staged_items))

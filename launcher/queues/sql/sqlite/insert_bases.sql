@@ -1,0 +1,1 @@
+INSERT INTO bases (id, document) VALUES (?, ?)

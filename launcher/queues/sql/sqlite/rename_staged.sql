@@ -1,1 +1,0 @@
-UPDATE staged_items SET id = :id WHERE seq = :seq

@@ -1,1 +1,0 @@
-INSERT INTO staged_bases (number, document) VALUES (?, ?)

@@ -1,4 +1,0 @@
-INSERT INTO staged_items (
-    id, given, queue, sweep, priority, name, point, shape, leaves, fingerprint, max_attempts, expires_in, needs
-)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

@@ -1,1 +1,0 @@
-INSERT INTO staged_shapes (number, base, changed, gone) VALUES (?, ?, ?, ?)

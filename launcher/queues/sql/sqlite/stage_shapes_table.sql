@@ -1,3 +1,0 @@
-CREATE TEMP TABLE IF NOT EXISTS staged_shapes (
-    number INTEGER PRIMARY KEY, base INTEGER NOT NULL, changed TEXT NOT NULL, gone TEXT NOT NULL
-)

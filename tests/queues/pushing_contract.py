@@ -1,0 +1,273 @@
+"""What every store must honour about pushes. Stores' own tests inherit it beside `StoreContract`."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from launcher.errors import NotFoundError, StoreError
+from launcher.item import Failed, Finished, Item, ItemFilter, QueueInfo, Receipt, Sweep
+from launcher.policy import MAX_ATTEMPTS
+from launcher.queues import Store, staging
+from launcher.spec import LaunchSpec
+from tests.queues.store_contract import (
+    EVERYTHING,
+    LEASED,
+    PENDING,
+    Broken,
+    OpenAgain,
+    at_once,
+    everything,
+    ids,
+    pop,
+    push_one,
+    spec,
+    states,
+)
+
+
+class TrackedSpec(LaunchSpec):
+    """Counts how many of its kind are alive."""
+
+    alive = 0
+    most = 0
+
+    def __init__(self, *fields: Any) -> None:
+        super().__init__(*fields)
+        TrackedSpec.alive += 1
+        TrackedSpec.most = max(TrackedSpec.most, TrackedSpec.alive)
+
+    def __del__(self) -> None:
+        TrackedSpec.alive -= 1
+
+
+class PushingContract:
+    """The tests; `store` and `open_again` come from the subclass."""
+
+    def test_a_pushed_item_waits_with_all_that_it_was_given(self, store: Store) -> None:
+        before = time.time()
+        receipt = store.push(Sweep("s"), [spec(3, priority=1, name="train", run_id="chosen")])
+        after = time.time()
+        assert receipt == Receipt("s", 1, 0, ("chosen",))
+        [item] = store.items(EVERYTHING)
+        assert before <= item.added_at <= after
+        assert item == Item(
+            id="chosen",
+            queue="default",
+            sweep="s",
+            state=PENDING,
+            priority=1,
+            name="train",
+            point=("seed=3",),
+            attempt=0,
+            max_attempts=MAX_ATTEMPTS,
+            added_at=item.added_at,
+            changed_at=item.added_at,
+        )
+        assert store.events("chosen") == []
+
+    def test_an_id_is_drawn_where_none_is_given(self, store: Store) -> None:
+        drawn = store.push(None, [spec(seed) for seed in range(50)]).ids
+        assert len(set(drawn)) == 50
+        assert all(re.fullmatch("[a-z0-9]{8}", item_id) for item_id in drawn)
+        assert ids(store.items(EVERYTHING)) == list(drawn)
+
+    def test_a_push_takes_a_generator_and_keeps_its_order(self, store: Store) -> None:
+        receipt = store.push(Sweep("s"), (spec(seed) for seed in range(1501)))
+        assert receipt == Receipt("s", 1501, 0, ())
+        assert [item.point for item in store.items(EVERYTHING)] == [(f"seed={seed}",) for seed in range(1501)]
+
+    def test_a_push_holds_few_of_its_specs_at_a_time(self, store: Store) -> None:
+        TrackedSpec.most = 0
+        made = (TrackedSpec({"resource": "local-process", "seed": seed}) for seed in range(3000))
+        assert store.push(None, made).added == 3000
+        assert 0 < TrackedSpec.most <= 1000
+
+    def test_while_specs_are_being_made_others_push_and_pop(self, store: Store, open_again: OpenAgain) -> None:
+        other = open_again()
+
+        def slow() -> Iterator[LaunchSpec]:
+            for seed in range(600):
+                if seed in (0, 1, 599):
+                    other.push(None, [spec(priority=0)])
+                    assert len(pop(other)) == 1
+                yield spec(seed)
+
+        assert store.push(Sweep("s"), slow()).added == 600
+        assert Counter(states(store)) == {PENDING: 600, LEASED: 3}
+
+    @pytest.mark.parametrize("made", [0, 1, 1200])
+    def test_a_push_whose_specs_end_in_an_error_leaves_nothing(self, store: Store, made: int) -> None:
+        store.push(Sweep("kept"), [spec()])
+        before = everything(store)
+
+        def breaking() -> Iterator[LaunchSpec]:
+            yield from (spec(seed) for seed in range(made))
+            raise Broken
+
+        with pytest.raises(Broken):
+            store.push(Sweep("s"), breaking())
+        assert everything(store) == before
+        assert store.push(Sweep("s"), [spec(5000)]).added == 1
+        assert [item.point for item in store.items(ItemFilter(sweep="s"))] == [("seed=5000",)]
+
+    @pytest.mark.parametrize(
+        ("bad", "error"),
+        [
+            (spec(9, queue="nowhere"), NotFoundError),
+            (spec(9, priority=7), StoreError),
+            (spec(9, priority=-1), StoreError),
+            (spec(9, run_id="taken"), StoreError),
+        ],
+        ids=["unknown queue", "priority too big", "priority negative", "run_id taken"],
+    )
+    def test_a_push_with_one_bad_spec_at_its_end_leaves_nothing(
+        self, store: Store, bad: LaunchSpec, error: type[Exception]
+    ) -> None:
+        push_one(store, run_id="taken")
+        before = everything(store)
+        with pytest.raises(error):
+            store.push(Sweep("s"), [*(spec(seed) for seed in range(600)), bad])
+        assert everything(store) == before
+
+    def test_a_sweep_that_is_malformed_is_refused_with_its_specs(self, store: Store) -> None:
+        before = everything(store)
+        with pytest.raises(StoreError):
+            store.push(Sweep("s", "accuracy", "sideways"), [spec()])
+        assert everything(store) == before
+
+    @pytest.mark.parametrize(("number", "shown"), [(0, 0), (1, 1), (100, 100), (101, 0)])
+    def test_a_receipt_counts_all_and_shows_the_ids_of_few(self, store: Store, number: int, shown: int) -> None:
+        receipt = store.push(Sweep("s"), [spec(seed) for seed in range(number)])
+        assert (receipt.sweep, receipt.added, receipt.present) == ("s", number, 0)
+        assert list(receipt.ids) == ids(store.items(EVERYTHING))[:shown]
+
+    def test_specs_that_the_sweep_has_already_are_left_out(self, store: Store) -> None:
+        first = store.push(Sweep("s"), [spec(seed) for seed in range(3)])
+        second = store.push(Sweep("s"), [spec(seed) for seed in range(5)])
+        assert (second.added, second.present, len(second.ids)) == (2, 3, 2)
+        assert ids(store.items(EVERYTHING)) == [*first.ids, *second.ids]
+        assert [item.point for item in store.items(EVERYTHING)] == [(f"seed={seed}",) for seed in range(5)]
+
+    def test_again_adds_them_again(self, store: Store) -> None:
+        store.push(Sweep("s"), [spec(seed) for seed in range(3)])
+        assert store.push(Sweep("s"), [spec(seed) for seed in range(3)], again=True).added == 3
+        assert len(states(store)) == 6
+
+    def test_who_asks_under_which_run_id_and_how_urgently_makes_no_other_spec(self, store: Store) -> None:
+        store.push(Sweep("s"), [spec(1, author="me", run_id="mine")])
+        same = [spec(1), spec(1, author="you"), spec(1, run_id="yours"), spec(1, run_id="mine"), spec(1, priority=0)]
+        assert store.push(Sweep("s"), same) == Receipt("s", 0, 5, (), 0, {PENDING: 5})
+
+    def test_another_document_queue_or_sweep_makes_another_spec(self, store: Store) -> None:
+        store.create_queue(QueueInfo("gpu", "slurm"))
+        store.push(Sweep("s"), [spec(1)])
+        assert store.push(Sweep("s"), [spec(1, queue="gpu"), spec(1, name="n"), spec(2)]).added == 3
+        assert store.push(Sweep("t"), [spec(1)]).added == 1
+        assert store.push(None, [spec(1)]).added == 1
+        assert store.push(None, [spec(1)]).added == 1
+
+    def test_specs_whose_items_have_ended_are_present_still(self, store: Store) -> None:
+        store.push(Sweep("s"), [spec(1)])
+        [lease] = pop(store)
+        store.finish([(lease, Finished())])
+        assert store.push(Sweep("s"), [spec(1)]).present == 1
+
+    def test_a_sweep_pushed_from_two_stores_one_after_the_other_is_one_sweep(
+        self, store: Store, open_again: OpenAgain
+    ) -> None:
+        assert store.push(Sweep("s"), [spec(seed) for seed in range(4)]).added == 4
+        assert open_again().push(Sweep("s"), [spec(seed) for seed in range(6)]) == Receipt(
+            "s", 2, 4, tuple(ids(store.items(EVERYTHING))[4:]), 0, {PENDING: 4}
+        )
+        assert [sweep.name for sweep in store.sweeps()] == ["s"]
+
+    def test_a_sweep_pushed_from_two_stores_at_once_has_each_spec_once(
+        self, store: Store, open_again: OpenAgain
+    ) -> None:
+        stores = [store, open_again()]
+        receipts = at_once(2, lambda place: stores[place].push(Sweep("s"), (spec(seed) for seed in range(300))))
+        assert sorted((receipt.added, receipt.present) for receipt in receipts) == [(0, 300), (300, 0)]
+        assert {item.point for item in store.items(EVERYTHING)} == {(f"seed={seed}",) for seed in range(300)}
+        assert len(states(store)) == 300
+
+    def test_a_run_id_that_the_store_has_is_refused_by_name(self, store: Store) -> None:
+        push_one(store, run_id="taken")
+        with pytest.raises(StoreError, match=r"'taken' is taken"):
+            store.push(None, [spec(1), spec(2, run_id="taken"), spec(3, run_id="free")])
+        assert ids(store.items(EVERYTHING)) == ["taken"]
+
+    def test_a_run_id_that_comes_twice_in_a_push_is_refused_by_name(self, store: Store) -> None:
+        with pytest.raises(StoreError, match=r"'twice' is taken"):
+            store.push(Sweep("s"), [spec(1, run_id="twice"), spec(2, run_id="once"), spec(3, run_id="twice")])
+        assert states(store) == []
+
+    def test_an_unknown_queue_is_refused_with_the_known_ones(self, store: Store) -> None:
+        store.create_queue(QueueInfo("gpu", "slurm"))
+        with pytest.raises(NotFoundError) as refused:
+            store.push(None, [spec(), spec(queue="gpuu"), spec(queue="zzz")])
+        assert "'gpuu'" in str(refused.value)
+        assert "'zzz'" in str(refused.value)
+        assert "did you mean 'gpu'?" in str(refused.value)
+        assert "known: default, gpu" in str(refused.value)
+
+    def test_a_sweep_keeps_its_metric_until_another_is_named(self, store: Store) -> None:
+        store.push(Sweep("s", "loss", "minimize"), [spec(1)])
+        store.push(Sweep("s"), [spec(2)])
+        [sweep] = store.sweeps()
+        assert (sweep.metric, sweep.goal) == ("loss", "minimize")
+        store.push(Sweep("s", "accuracy", "maximize"), [])
+        [sweep] = store.sweeps()
+        assert (sweep.metric, sweep.goal) == ("accuracy", "maximize")
+
+    def test_sweeps_come_oldest_first(self, store: Store) -> None:
+        before = time.time()
+        for name in ("zebra", "ant", "moth"):
+            store.push(Sweep(name), [spec()])
+        store.push(Sweep("zebra"), [spec(1)])
+        found = store.sweeps()
+        assert [sweep.name for sweep in found] == ["zebra", "ant", "moth"]
+        assert all(before <= sweep.created_at <= time.time() for sweep in found)
+
+    # -- rows that find no room in memory, and IDs that are taken -----------------------------------------------------
+
+    def test_a_push_of_any_length_keeps_every_document(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(staging, "BATCH", 7)
+        monkeypatch.setattr(staging, "IN_MEMORY", 2)
+        specs = [spec(seed, name=f"ünï\n{seed}", retry={"max_attempts": 1 + (seed - 10) % 3}) for seed in range(100)]
+        assert store.push(Sweep("s"), specs[10:60]).added == 50
+        [lease] = pop(store, limit=1)
+        store.finish([(lease, Failed("run", "it broke"))])
+        receipt = store.push(Sweep("s"), specs)
+        assert receipt == Receipt("s", 50, 49, receipt.ids, 1, {PENDING: 49})
+        found = list(store.items(EVERYTHING))
+        assert [item.point for item in found] == [spec.point for spec in [*specs[10:60], *specs[:10], *specs[60:]]]
+        assert ids(found[50:]) == list(receipt.ids)
+        for item in found:
+            seed = int(item.point[0].removeprefix("seed="))
+            assert store.document(item.id) == specs[seed].document
+            assert item.name == f"ünï\n{seed}"
+            assert item.max_attempts == (2 if seed == 10 else 1 + (seed - 10) % 3)  # that one has failed once
+
+    def test_a_long_push_that_is_refused_leaves_nothing(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(staging, "BATCH", 7)
+        monkeypatch.setattr(staging, "IN_MEMORY", 1)
+        before = everything(store)
+        given = [spec(seed, run_id=f"run-{seed % 40}") for seed in range(50)]
+        with pytest.raises(StoreError, match=r"'run-0', 'run-1', .*'run-9' is taken"):
+            store.push(Sweep("s"), given)
+        assert everything(store) == before
+
+    def test_drawn_ids_that_are_taken_are_drawn_anew(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(staging, "new_ids", lambda: map("drawn-{}".format, itertools.count()))
+        first = store.push(Sweep("s"), [spec(seed) for seed in range(3)])
+        assert first.ids == ("drawn-0", "drawn-1", "drawn-2")
+        second = store.push(Sweep("s"), [spec(seed) for seed in range(2, 5)])
+        assert ids(store.items(EVERYTHING)) == [*first.ids, *second.ids]
+        assert len({*first.ids, *second.ids}) == 5
