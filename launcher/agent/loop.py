@@ -169,8 +169,7 @@ class Agent:
         if self._troubles.folder_fails:
             return LOOK_SECONDS
         until = [self._lease_seconds / 6, self._stalls.due(time.time()), self._reports.due(), self._ahead.due()]
-        until += (run.deadline - time.monotonic() for run in self._runs.values())
-        until.append(self._places.due() or math.inf)
+        until += [self._places.due() or math.inf, *(run.deadline - time.monotonic() for run in self._runs.values())]
         return max(min(until), 0.0)
 
     def _watch(self, held: Mapping[str, bool]) -> None:
@@ -194,6 +193,8 @@ class Agent:
 
     def _obey(self) -> None:
         """Stop the runs whose time is up, and, when told to leave, all."""
+        if self._stops > 1:
+            self._runners.hurry()
         for run in self._runs.values():
             if self._stops > 1 and not (run.remote and self._store.detaches):
                 self._stop_run(run, Preempted("its agent was stopped"))
@@ -227,16 +228,15 @@ class Agent:
     def _fill(self) -> bool:
         """Report what began and ended, take what there are places for, and start it; True if there was something."""
         may_take = not self._stops and self._troubles.may_start()
-        wanted = self._ahead.wanted()
-        leases = self._places.take(self._reports.exchange, self._hand.resources(), wanted) if may_take else []
+        asked = (self._reports.exchange, self._hand.resources(), self._ahead.wanted())
+        leases = self._places.take(*asked) if may_take else []
         taken = time.monotonic()
         if any(lease.item.attempt > 1 for lease in leases):
             self._end_strays()  # an earlier attempt may go on here, of an agent that is stopped or was killed
         prepared = [run for lease in leases if (run := self._prepare(lease, taken))]
         if time.monotonic() - taken > self._lease_seconds / 2:
             prepared = self._still_ours(prepared, self._store.leases(self.info.id))
-        elsewhere = self._ahead.keep(prepared)
-        self._starts.submit([*elsewhere, *self._ahead.take(self._places.free(self._hand.resources()))])
+        self._starts.submit([*self._ahead.keep(prepared), *self._ahead.take(self._places.free(self._hand.resources()))])
         self._begin()  # an engine answers at once
         if self._reports.due() <= 0:
             self._reports.exchange()
@@ -315,6 +315,7 @@ class Agent:
 
     def _leave(self) -> None:
         deadline = time.monotonic() + self._lease_seconds
+        self._runners.hurry()
         self._give_back(every=True)
         while self._starts or (self._hand.local() and time.monotonic() < deadline):
             self._begin()
@@ -324,8 +325,7 @@ class Agent:
             with suppress(StoreError):  # others notice that we are silent
                 self._reports.exchange()
             self._wake.wait(SOON_SECONDS)
-        for runner in self._runners.opened():
-            runner.close()
+        self._runners.close()
         self._checkouts.close()
         try:
             self._stalls.close(time.time())

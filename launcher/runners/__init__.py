@@ -112,6 +112,10 @@ class Runner(Protocol):
         """Start runs, the only call that does. `tell` hears of each, once, by its token: its handle, or why it could
         not be started; in this call (as from engines), or later, in another thread, when a start takes its time."""
 
+    def hurry(self) -> None:
+        """The agent leaves: starts that still wait for something to be fetched give up, with a NoRoomError. May be
+        called again."""
+
     def poll(self, handles: Mapping[str, Handle]) -> dict[str, Outcome | None]:
         """How the runs with these tokens ended; None for those that go on. One call for all."""
 
@@ -160,3 +164,13 @@ class Runners:
     def opened(self) -> list[Runner]:
         """Those that were used."""
         return list(self._opened.values())
+
+    def hurry(self) -> None:
+        """See `Runner.hurry`."""
+        for runner in self.opened():
+            runner.hurry()
+
+    def close(self) -> None:
+        """See `Runner.close`."""
+        for runner in self.opened():
+            runner.close()

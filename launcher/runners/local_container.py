@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
-from launcher.errors import RunnerError
+from launcher.errors import NoRoomError, RunnerError
 from launcher.item import Failed, Lease, Lost, Outcome
 from launcher.paths import PRIVATE, RunPaths, write_atomically
 from launcher.runners import PROGRAMS, Handle, Request, Stray, Told, engine
@@ -58,6 +58,8 @@ class LocalContainer:
         self._starting = ThreadPoolExecutor(AT_ONCE, "starts of containers")
         self._pool = ThreadPoolExecutor(AT_ONCE, "containers")
         self._stopping: dict[str, subprocess.Popen[bytes]] = {}
+        self._pulls: set[subprocess.Popen[bytes]] = set()
+        self._leaving = False
 
     def request(self, lease: Lease, paths: RunPaths, code: str, environ: Mapping[str, str]) -> ContainerRequest:
         """See `Runner.request`: the code is mounted read-only, if there is any."""
@@ -81,6 +83,12 @@ class LocalContainer:
             wanted.setdefault(request.image, []).append(request)
         for name, asked in wanted.items():
             self._starting.submit(self._start_all, name, asked, tell)
+
+    def hurry(self) -> None:
+        """See `Runner.hurry`: it is the pulls of images that take their time."""
+        self._leaving = True
+        for pull in self._pulls.copy():
+            pull.terminate()
 
     def poll(self, handles: Mapping[str, Handle]) -> dict[str, Outcome | None]:
         """See `Runner.poll`."""
@@ -152,15 +160,28 @@ class LocalContainer:
         program = self._program()
         image = engine.local_image(program, name)
         if image is None:
-            pulled = engine.ask(program, "pull", "--quiet", name, seconds=None)
-            image = engine.local_image(program, name) if pulled.returncode == 0 else None
+            told = self._pull(program, name)
+            image = engine.local_image(program, name)
+            if image is None and self._leaving:
+                return NoRoomError(f"its agent stopped while the image {name!r} was pulled")
             if image is None:
                 return RunnerError(
-                    f"the image {name!r} is not on this machine and cannot be pulled ({engine.last(pulled.stderr)}); "
+                    f"the image {name!r} is not on this machine and cannot be pulled ({engine.last(told)}); "
                     f"correct its name, log in to its registry, or bring it here: {program} load",
                     "prepare",
                 )
         return image
+
+    def _pull(self, program: str, name: str) -> str:
+        """What the engine says while it fetches an image, to which it takes as long as it likes."""
+        pull = engine.begin(program, "pull", "--quiet", name, output=subprocess.PIPE)
+        self._pulls.add(pull)
+        if self._leaving:  # nobody saw this one
+            pull.terminate()
+        try:
+            return pull.communicate()[0].decode(errors="replace")
+        finally:
+            self._pulls.discard(pull)
 
     def _start_all(self, name: str, requests: Sequence[ContainerRequest], tell: Told) -> None:
         image = _answered(partial(self._found_image, name))

@@ -75,6 +75,9 @@ class LocalProcess:
             running.stdin.write(b"".join(_line(request) for request in requests))
             running.stdin.flush()
 
+    def hurry(self) -> None:
+        """See `Runner.hurry`: a program is here already."""
+
     def poll(self, handles: Mapping[str, Handle]) -> dict[str, Outcome | None]:
         """See `Runner.poll`."""
         return {token: self._look(token, handle) for token, handle in handles.items()}

@@ -130,6 +130,9 @@ class Ray:
         self._held += len(asked)
         return None
 
+    def hurry(self) -> None:
+        """See `Runner.hurry`: what is submitted is answered at once."""
+
     def poll(self, handles: Mapping[str, Handle]) -> dict[str, Outcome | None]:
         """See `Runner.poll`: one call of the driver; between two, nothing is known of any."""
         self._waking.wanted = bool(handles)

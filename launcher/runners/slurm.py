@@ -91,6 +91,9 @@ class Slurm:
             for token, found in self._submit(some).items():
                 tell(token, found)
 
+    def hurry(self) -> None:
+        """See `Runner.hurry`: what is submitted is answered at once."""
+
     def poll(self, handles: Mapping[str, Handle]) -> dict[str, Outcome | None]:
         """See `Runner.poll`: Slurm is asked every few seconds; between, nothing is known of any."""
         self._flush()

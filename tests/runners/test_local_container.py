@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ import pytest
 
 from launcher.agent import Agent
 from launcher.errors import RunnerError
-from launcher.item import Failed, Finished, ItemFilter, QueueInfo
+from launcher.item import Failed, Finished, ItemFilter, QueueInfo, RunState
+from launcher.policy import MAX_ATTEMPTS
 from launcher.queues.sqlite import SqliteStore
 from launcher.runners.container_request import Engine
 from launcher.runners.local_container import LocalContainer
@@ -112,10 +114,34 @@ def test_an_agent_looks_after_its_other_runs_while_an_image_is_pulled(
     store.push(None, [late], again=True)
     until(lambda: states() == ["leased", "finished", "finished"], "the end of one that came meanwhile")
     agent.stop()
-    agent.stop()
     pulled.touch()
     working.join()
     assert states() == ["failed", "finished", "finished"]
+
+
+def test_an_agent_that_is_told_to_leave_at_once_waits_for_no_pull(
+    pulled: Path, store: SqliteStore, tmp_path: Path
+) -> None:
+    store.create_queue(QueueInfo("boxes", resource="local-container"))
+    slow = {"resource": "local-container", "overrides": {"entry_point": ["true"]}, **image("elsewhere:1")}
+    store.push(None, [LaunchSpec(slow, "boxes")])
+    agent = Agent(store, tmp_path / "agent", queues=["boxes"])
+    working = threading.Thread(target=agent.run)
+    working.start()
+    until(lambda: children(pulled.parent / "bin/docker"), "the pull")
+    agent.stop()
+    agent.stop()
+    working.join(30)
+    assert not working.is_alive()
+    assert not children(pulled.parent / "bin/docker")
+    [item] = store.items(ItemFilter())
+    assert item.state is RunState.PENDING
+    assert item.max_attempts - item.attempt == MAX_ATTEMPTS  # it cost none
+
+
+def children(program: Path) -> list[str]:
+    """The processes that execute a script."""
+    return subprocess.run(["pgrep", "-f", str(program)], capture_output=True, text=True, check=False).stdout.split()
 
 
 def test_what_the_kernel_kills_for_its_memory_is_told_so(place: Place) -> None:

@@ -115,6 +115,9 @@ class Kubernetes:
                     self._follow(handle)
                 tell(token, handle)
 
+    def hurry(self) -> None:
+        """See `Runner.hurry`: what is submitted is answered at once."""
+
     def poll(self, handles: Mapping[str, Handle]) -> dict[str, Outcome | None]:
         """See `Runner.poll`: what two watches tell of all runs; a run is looked at when something of it has changed,
         and all are every few seconds."""
