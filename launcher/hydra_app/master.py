@@ -74,7 +74,7 @@ class Master:
     ) -> Iterator[Point]:
         """The jobs of these points, numbered from `first`, with run IDs if `named`. `asked` counts how often each point
         was asked for before, and goes on counting."""
-        from launcher.queues.staging import new_ids
+        from launcher.queues.ids import new_ids
 
         ids = new_ids()
         for number, point in enumerate(points, first):

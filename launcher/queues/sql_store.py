@@ -56,19 +56,19 @@ class SqlStore(Leasing, Catalog, History, Jobs, Records, Sweeps, Upkeep):
 
     def push(self, sweep: Sweep | None, specs: Iterable[LaunchSpec], *, again: bool = False) -> Receipt:
         """See `Store.push`. Rows are gathered apart from the store first, so agents go on while a grid composes."""
-        from launcher.queues import staging  # what only reads, as `status`, starts sooner without it
+        from launcher.queues.staging import gather  # what only reads, as `status`, starts sooner without it
 
-        with staging.gather(specs) as gathered:
+        with gather(specs) as gathered:
             return self._add(sweep, gathered, again=again)
 
     def _add(self, sweep: Sweep | None, gathered: Gathered, *, again: bool) -> Receipt:
-        from launcher.queues import staging
+        from launcher.queues.adding import Addition, Tables
 
         with self._session() as db, self._transaction(db):
             if sweep:
                 db.execute(self._sql("insert_sweep"), row_of(sweep))
-            tables = staging.Tables(self.url, db, self._sql, self._insert_items)
-            receipt = staging.Addition(tables, gathered, sweep).run(keep_present=again)
+            tables = Tables(self.url, db, self._sql, self._insert_items)
+            receipt = Addition(tables, gathered, sweep).run(keep_present=again)
             self._notify(db)
         return receipt
 

@@ -14,7 +14,7 @@ from launcher.dispatcher import Dispatcher
 from launcher.errors import ConflictError, LaunchError, NotFoundError, Problem, SpecError, StoreError, UsageError
 from launcher.item import Item, ItemFilter, QueueInfo, Sweep
 from launcher.queues import Store
-from launcher.queues.staging import new_ids
+from launcher.queues.ids import new_ids
 from launcher.server.desk import Ask, parsed, project_name
 from launcher.server.leases import item_of
 from launcher.server.queues import entity_of, shown_name

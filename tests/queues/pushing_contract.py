@@ -14,7 +14,7 @@ import pytest
 from launcher.errors import NotFoundError, StoreError
 from launcher.item import Failed, Finished, Item, ItemFilter, QueueInfo, Receipt, Sweep
 from launcher.policy import MAX_ATTEMPTS
-from launcher.queues import Store, staging
+from launcher.queues import Store, adding, staging
 from launcher.spec import LaunchSpec
 from tests.queues.store_contract import (
     EVERYTHING,
@@ -265,7 +265,8 @@ class PushingContract:
         assert everything(store) == before
 
     def test_drawn_ids_that_are_taken_are_drawn_anew(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(staging, "new_ids", lambda: map("drawn-{}".format, itertools.count()))
+        for module in (staging, adding):
+            monkeypatch.setattr(module, "new_ids", lambda: map("drawn-{}".format, itertools.count()))
         first = store.push(Sweep("s"), [spec(seed) for seed in range(3)])
         assert first.ids == ("drawn-0", "drawn-1", "drawn-2")
         second = store.push(Sweep("s"), [spec(seed) for seed in range(2, 5)])

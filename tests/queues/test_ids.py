@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from launcher.queues.staging import ALIKE, TOGETHER, new_ids
+from launcher.queues.ids import ALIKE, TOGETHER, new_ids
 
 
 def test_the_ids_of_a_push_differ_and_lie_together() -> None:
