@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from launcher.errors import DeadlockError, StoreError, StoreFullError
 from launcher.item import RunRecord
+from launcher.queues import rows
 from launcher.queues.leasing import Rows
 from launcher.queues.listening import Listener
 from launcher.queues.migration import PostgresSchema, Schema, migrate, plan
@@ -172,14 +173,14 @@ class PostgresStore(SqlStore):
         if pipeline := getattr(self._flowing, "pipeline", None):
             pipeline.sync()
 
-    def _insert_items(self, db: Any, rows: Callable[[], Iterator[Row]], number: int) -> None:
+    def _insert_items(self, db: Any, made: Callable[[], Iterator[Row]], number: int) -> None:
         """COPY, row by row: the server adds one while we make the next."""
         numbers = db.execute(self._sql("draw_numbers"), {"number": number}).fetchone()["numbers"]
         with db.cursor().copy(self._sql("copy_items")) as copy:
-            for seq, row in zip(numbers, rows(), strict=True):
+            for seq, row in zip(numbers, made(), strict=True):
                 copy.write_row((seq, *row[:-1]))
         with db.cursor().copy(self._sql("copy_identities")) as copy:
-            for seq, row in zip(numbers, rows(), strict=True):
+            for seq, row in zip(numbers, made(), strict=True):
                 copy.write_row((seq, row[0], row[2], row[-1]))
 
     # -- what this dialect does otherwise ---------------------------------------------------------------------------
@@ -222,6 +223,10 @@ class PostgresStore(SqlStore):
 
     def _lock_queue(self, db: Any, name: str) -> None:
         db.execute(self._sql("lock_queue"), {"name": name})
+
+    def _lock_items(self, db: Any, which: ItemFilter) -> None:
+        conditions, values = rows.where(which)
+        db.execute(self._sql("lock_items", *conditions), values)
 
     def cancel(self, which: ItemFilter, actor: str) -> tuple[int, int]:
         """See `Store.cancel`."""

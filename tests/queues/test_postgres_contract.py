@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from launcher.errors import ConflictError, StoreError
-from launcher.item import ItemFilter, QueueInfo, Sweep
+from launcher.item import ItemFilter, Preempted, QueueInfo, RunState, Sweep
 from launcher.queues import Store, postgres
 from launcher.queues.postgres import PostgresStore
 from tests.conftest import until
@@ -103,6 +103,31 @@ class TestPostgres(
             other.execute(lock, [first])
             other.commit()
             assert cancelling.result(30) == (2, 0)
+
+    def test_what_is_put_back_while_it_is_cancelled_is_cancelled(
+        self, store: PostgresStore, open_again: Callable[[], PostgresStore], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store.push(None, [spec()])
+        [lease] = store.pop("a", ["default"], 1)
+        cancelling, change, between, go_on = open_again(), store._change, threading.Event(), threading.Event()
+
+        def slow(db: Any, verb: str, which: ItemFilter, **values: Any) -> int:
+            if verb == "request_stop":
+                between.set()
+                assert go_on.wait(30)
+            return change(db, verb, which, **values)
+
+        monkeypatch.setattr(cancelling, "_change", slow)
+        with ThreadPoolExecutor() as threads:
+            cancelled = threads.submit(cancelling.cancel, ItemFilter(), "ann")
+            assert between.wait(30)
+            put_back = threads.submit(store.finish, [(lease, Preempted("its agent stopped"))])
+            until(lambda: put_back.done() or waits_for_a_lock(store), "that it waits, or that it is done")
+            go_on.set()
+            assert cancelled.result(30) == (0, 1)
+            assert put_back.result(30) == [True]
+        [item] = store.items(ItemFilter())
+        assert item.state is RunState.CANCELLED
 
     def test_a_push_that_is_ended_for_the_sake_of_another_is_begun_anew(self, store: PostgresStore, url: str) -> None:
         store.push(Sweep("s"), [spec(seed=1)])
