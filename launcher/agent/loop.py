@@ -228,8 +228,8 @@ class Agent:
     def _fill(self) -> bool:
         """Report what began and ended, take what there are places for, and start it; True if there was something."""
         may_take = not self._stops and self._troubles.may_start()
-        asked = (self._reports.exchange, self._hand.resources(), self._ahead.wanted())
-        leases = self._places.take(*asked) if may_take else []
+        wanted = self._ahead.wanted()
+        leases = self._places.take(self._reports.exchange, self._hand.resources(), wanted) if may_take else []
         taken = time.monotonic()
         if any(lease.item.attempt > 1 for lease in leases):
             self._end_strays()  # an earlier attempt may go on here, of an agent that is stopped or was killed

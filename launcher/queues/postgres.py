@@ -17,7 +17,7 @@ from launcher.errors import DeadlockError, StoreError, StoreFullError
 from launcher.item import RunRecord
 from launcher.queues import rows
 from launcher.queues.leasing import Rows
-from launcher.queues.listening import Listener
+from launcher.queues.listening import CONNECT_SECONDS, Listener
 from launcher.queues.migration import PostgresSchema, Schema, migrate, plan
 from launcher.queues.sql_store import SqlStore
 from launcher.slots import ANY_ROOM, Room
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from launcher.queues.staging import Gathered, Row
 
 CONNECTIONS = 4
-CONNECT_SECONDS = 10.0
 RETRY_SECONDS = 0.5
 """Between two tries to connect while the server is away; the pool by itself would wait longer and longer."""
 

@@ -29,7 +29,8 @@ IN_MEMORY = 10
 
 
 class Spool:
-    """Batches of rows: the last few in memory, those before them in a file without a name, one line of JSON each."""
+    """Batches of rows, or of columns: the last few in memory, those before them in a file without a name, one line of
+    JSON each."""
 
     def __init__(self) -> None:
         self._last: deque[Sequence[Row]] = deque()
