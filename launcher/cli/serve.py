@@ -34,28 +34,37 @@ def serve(host: str, port: int, entity: str | None, folder: Path | None, store: 
     """Serve the store: the web page, and its queues to W&B's client, CLI and agent.
 
     \b
-    launcher user add ann --entity team     prints Ann's key
-    launcher serve --host 0.0.0.0           Ctrl-C ends it
+    launcher user add ann --entity team            prints Ann's key
+    launcher serve --host 0.0.0.0 --entity team    Ctrl-C ends it
     WANDB_BASE_URL=http://HOST:8080 WANDB_API_KEY=… wandb launch -q gpu -d IMAGE
     """
     missing = [name for name in NEEDED if not find_spec(name)]
     if missing:
         raise LaunchError(f"launcher serve needs {', '.join(missing)}; pip install 'launcher[server]'")
     from launcher.server.access import NAME, users
-    from launcher.server.app import create_app, storage_routes, wandb_routes
+    from launcher.server.app import create_app, local_entity, storage_routes, wandb_routes
     from launcher.web.pages import web_routes
 
     if entity is not None and not NAME.fullmatch(entity):
         raise UsageError(f"--entity {entity!r} is none; expected letters, digits, '.', '_' and '-'")
+    home = entity or local_entity()
     with opened(store) as target, _listening(host, port) as listener:
-        if not users(target) and not _local(listener):
+        known = users(target).values()
+        if not known and not _local(listener):
             raise UsageError(
                 f"--host {host} can be reached from other machines, and no user has a key: everybody could run "
                 "commands on your agents' machines. Add one: launcher user add NAME; or serve 127.0.0.1"
             )
+        if known and not any(home in user.roles for user in known):
+            theirs = ", ".join(sorted({name for user in known for name in user.roles}))
+            click.echo(
+                f"note: queues that name no entity are {home}'s, where no user has a role, so nobody sees them here; "
+                f"--entity says whose they are (users have roles in: {theirs})",
+                err=True,
+            )
         served = Served()
         groups = (wandb_routes, storage_routes, partial(web_routes, ending=served.ending))
-        app = create_app(target, folder or data_folder(target.url) / "server", entity=entity, groups=groups)
+        app = create_app(target, folder or data_folder(target.url) / "server", entity=home, groups=groups)
         served.run(app, listener)
 
 

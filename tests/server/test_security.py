@@ -503,6 +503,17 @@ def test_no_public_address_is_served_without_users(project: Project) -> None:
     assert "launcher user add" in done.err
 
 
+@pytest.mark.parametrize(("given", "told"), [((), True), (("--entity", "vision"), False)])
+def test_queues_that_no_user_would_see_are_told_of(given: tuple[str, ...], told: bool, project: Project) -> None:
+    project.run("user", "add", "ann", "--entity", "vision:admin", "--entity", "lab")
+    process = project.start("serve", "--port", "0", *given)
+    assert process.stdout
+    assert "serving" in process.stdout.readline()
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert ("nobody sees them here; --entity says whose they are (users have roles in: lab, vision)" in err) == told
+
+
 def test_users_are_added_listed_and_revoked(project: Project) -> None:
     done = project.run("user", "add", "ann", "--entity", "vision:admin", "--entity", "lab")
     key = done.out.strip()
