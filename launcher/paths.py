@@ -4,14 +4,12 @@ runner and the program write into them, `launcher logs` and `show` read them."""
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-NUMERIC = re.compile(r"[-+]?[0-9_.]*(inf|nan|[0-9_.]([eE][-+]?[0-9_]+)?)", re.IGNORECASE)
+from launcher.yaml_text import yaml_text
 
 PRIVATE = ".private"
 """The folder, below the folder of runs, for what runs are given that nobody else may read."""
@@ -92,30 +90,3 @@ class RunPaths:
             for told in (self.log, self.result, self.series, self.job_return, self.exit_code):
                 told.unlink(missing_ok=True)
         self.config.write_text(yaml_text(config), encoding="utf-8")
-
-
-def yaml_text(value: Mapping[str, Any]) -> str:
-    """`value` as YAML in the order of its keys, for OmegaConf's reader too, which takes more texts for numbers.
-
-    libyaml's writer is used where it is built in, for it is ten times faster.
-    """
-    import yaml
-
-    return str(yaml.dump(dict(value), Dumper=_dumper(), sort_keys=False, allow_unicode=True))
-
-
-@cache
-def _dumper() -> Any:
-    import yaml
-
-    base = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-
-    class Dumper(base):  # type: ignore[misc, valid-type]  # the base is chosen above
-        pass
-
-    def text(dumper: Any, value: str) -> Any:
-        style = "'" if NUMERIC.fullmatch(value) else None
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-    Dumper.add_representer(str, text)
-    return Dumper

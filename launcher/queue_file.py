@@ -15,6 +15,7 @@ from launcher.item import QueueInfo
 from launcher.queues import Store
 from launcher.spec import policies
 from launcher.variables import queue_problems
+from launcher.yaml_text import read_yaml
 
 DEFAULT_RESOURCE = "local-process"
 
@@ -84,14 +85,13 @@ def _checked(settings: Mapping[str, Any]) -> QueueInfo:
 
 def read_queues(path: Path) -> list[QueueInfo]:
     """The queues of a file: a list of their settings, or one queue's. UsageError lists everything that is wrong."""
-    import yaml
-
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"queue file {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except UnicodeDecodeError as error:
         raise UsageError(f"queue file {path} is not YAML: {error}") from error
+    content = read_yaml(text, f"queue file {path}")
     entries = content if isinstance(content, list) and content else [content]
     queues: list[QueueInfo] = []
     problems: list[str] = []

@@ -1,37 +1,13 @@
-"""The files of a run: where they are, that they appear whole, and that YAML gives the config back."""
+"""The files of a run: where they are, and that they appear whole."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from omegaconf import OmegaConf
 
-from launcher.paths import RunPaths, write_atomically, yaml_text
-
-SCALARS = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=6)
-    | st.sampled_from(
-        ["yes", "null", "~", "1e3", "0x1", "12:30", "2020-01-01", "???", "${x}", "- a", "a: b", "\n", "1_0"]
-    )
-)
-CONFIGS = st.dictionaries(
-    st.text(max_size=4),
-    st.recursive(
-        SCALARS,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-        max_leaves=6,
-    ),
-    max_size=4,
-)
+from launcher.paths import RunPaths, write_atomically
 
 
 def test_every_file_of_an_attempt_is_below_its_folder(tmp_path: Path) -> None:
@@ -66,20 +42,6 @@ def test_writing_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(UnicodeEncodeError):
         write_atomically(path, "x" * 100_000 + "\ud800")
     assert path.read_text(encoding="utf-8") == "old"
-
-
-@given(CONFIGS)
-@settings(max_examples=150, deadline=None)
-def test_yaml_gives_the_config_back_type_for_type_in_the_same_order(config: dict[str, Any]) -> None:
-    assert repr(yaml.safe_load(yaml_text(config))) == repr(config)
-
-
-@given(st.dictionaries(st.sampled_from("abc"), SCALARS, max_size=3))
-@example({"a": "1e3"})
-@example({"a": "1e-05"})
-@settings(max_examples=100, deadline=None)
-def test_omegaconf_reads_the_yaml_as_the_config_it_was(config: dict[str, Any]) -> None:
-    assert repr(OmegaConf.to_container(OmegaConf.create(yaml_text(config)))) == repr(config)
 
 
 def test_a_run_in_the_folder_of_a_deleted_item_with_its_id_tells_nothing_of_that_one(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from launcher.provenance import login
 from launcher.queues import Store
 from launcher.sources import DIRTY
 from launcher.spec import Source
+from launcher.yaml_text import read_yaml, yaml_text
 
 
 @click.group()
@@ -141,14 +142,11 @@ def _inputs(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(file: str) -> Any:
-    import yaml
-
     try:
-        return yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{file} is neither JSON nor YAML: {error}") from error
+    return read_yaml(text, file)
 
 
 @job.command("list")
@@ -185,8 +183,6 @@ def show(reference: str, entity: str, project: str, store: str | None, as_json: 
     if as_json:
         echo_json(_told(found))
         return
-    from launcher.paths import yaml_text
-
     click.echo(
         yaml_text({name: value for name, value in _told(found).items() if name != "created_at" and value}), nl=False
     )

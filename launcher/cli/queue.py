@@ -16,6 +16,7 @@ from launcher.errors import UsageError
 from launcher.item import QueueInfo
 from launcher.queue_file import apply_changes, create_queue, found_queue, plan_changes, read_queues, update_queue
 from launcher.runners import RESOURCES
+from launcher.yaml_text import read_yaml, yaml_text
 
 
 @click.group()
@@ -156,8 +157,6 @@ def show(name: str, store: str | None, as_json: bool) -> None:
     if as_json:
         echo_json({"queue": found, "counts": counts})
         return
-    from launcher.paths import yaml_text
-
     told = {key: value for key, value in asdict(found).items() if value not in (None, "", {}) and key != "created_at"}
     click.echo(yaml_text(told), nl=False)
     click.echo(f"# created {moment(found.created_at)}")
@@ -171,22 +170,13 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
         settings["max_running"] = settings["max_running"] or None
     for name in ("resource_args", "variables"):
         if name in settings:
-            settings[name] = _yaml(name, settings[name])
+            settings[name] = read_yaml(settings[name], f"--{name.replace('_', '-')}")
     if "links" in settings:
         pairs = [link.partition("=") for link in settings["links"]]
         if bad := [name for name, equals, _ in pairs if not equals]:
             raise UsageError(f"--link {bad[0]!r} has no address; expected NAME=ADDRESS")
         settings["links"] = {name: address for name, _, address in pairs}
     return settings
-
-
-def _yaml(name: str, text: str) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--{name.replace('_', '-')} is not YAML: {error}") from error
 
 
 def _print(found: QueueInfo, text: str, as_json: bool) -> None:

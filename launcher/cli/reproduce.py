@@ -14,11 +14,12 @@ from launcher.canonical import encode
 from launcher.cli.printing import label, moment
 from launcher.errors import UsageError
 from launcher.item import Item, Lease
-from launcher.paths import RunPaths, yaml_text
+from launcher.paths import RunPaths
 from launcher.provenance import told
 from launcher.runners.environment import command, macros, run_environment
 from launcher.spec import Source
 from launcher.template import MACRO, fill
+from launcher.yaml_text import yaml_text
 
 RUN = "\0run"
 """Stands for the rebuilt run's folder, which only the shell knows, in texts of specs: these cannot hold it."""

@@ -52,7 +52,7 @@ def show(item_id: str, reproduce: bool, patch: bool, store: str | None, as_json:
         click.echo(f"  {moment(step.at)}  {step.text}")
     config = document["overrides"].get("run_config")
     if config:
-        from launcher.paths import yaml_text
+        from launcher.yaml_text import yaml_text
 
         click.echo("config")
         click.echo("".join(f"  {line}\n" for line in yaml_text(config).splitlines()), nl=False)

@@ -15,6 +15,7 @@ from launcher.compose.rules import Rule
 from launcher.errors import UsageError, suggest
 from launcher.item import GOALS
 from launcher.spec import POLICIES, parse_priority, policies
+from launcher.yaml_text import read_yaml
 
 ORDERS = ("grid", "shuffle")
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
@@ -48,16 +49,15 @@ def read_sweep_file(path: Path) -> SweepFile:
     >>> read_sweep_file(Path("sweeps/digits.yaml")).name
     'digits'
     """
-    import yaml
-
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise UsageError(f"no sweep file {path}; name an existing one, or give overrides as key=value") from error
     except OSError as error:
         raise UsageError(f"sweep file {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise UsageError(f"sweep file {path} is not YAML: {error}") from error
+    content = read_yaml(text, f"sweep file {path}")
     if not isinstance(content, Mapping):
         raise UsageError(f"sweep file {path} holds {type(content).__name__}, expected fields: {', '.join(FIELDS)}")
     return parse_sweep(content, path.stem, f"sweep file {path}")

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from launcher.item import Lease
-from launcher.paths import RunPaths, yaml_text
+from launcher.paths import RunPaths
 from launcher.resources import Resources
 from launcher.runners import engines
 from launcher.runners.environment import filled_command, references, run_environment
 from launcher.spec import PRIORITY_NAMES
 from launcher.template import MACRO
+from launcher.yaml_text import yaml_text
 
 JOB = ("batch/v1", "Job")
 KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"

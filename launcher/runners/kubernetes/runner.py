@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from launcher.errors import RunnerError
 from launcher.item import Failed, Lease, Outcome
-from launcher.paths import RunPaths, write_atomically, yaml_text
+from launcher.paths import RunPaths, write_atomically
 from launcher.runners import Handle, Request, Stray, Told
 from launcher.runners.engines import Judge, Said, Waking, Word, withdraw
 from launcher.runners.kubernetes import words
@@ -30,6 +30,7 @@ from launcher.runners.kubernetes.request import RUNS, KubernetesRequest, batches
 from launcher.runners.kubernetes.submission import Submissions
 from launcher.runners.kubernetes.watch import Seen
 from launcher.runners.node import OUTCOME, REQUEST
+from launcher.yaml_text import yaml_text
 
 POLL_SECONDS = 5.0
 """How often all runs are looked at; what changes is looked at at once."""
