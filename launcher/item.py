@@ -50,11 +50,10 @@ HELD = frozenset({RunState.LEASED, RunState.RUNNING})
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The run exited with 0; `result` is what it reported."""
+    """The run exited with 0, and reported `result`, and `series` with steps, packed by launcher.series."""
 
     result: Mapping[str, Any] | None = None
     series: bytes | None = None
-    """The points that it reported with a step, as `launcher.series` packs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +78,11 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Preempted:
-    """The run was stopped although nobody cancelled it (its agent left): it goes back to its queue."""
+    """The run was stopped although nobody cancelled it (its agent left), or never `begun` (no place was free): it goes
+    back to its queue, and the attempt does not count."""
 
     reason: str
+    begun: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ Outcome = Finished | Failed | Cancelled | Preempted | Lost
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A spec in a queue. Times are seconds since the epoch (UTC), None before they happened."""
+    """A spec in a queue. Times are seconds since the epoch (UTC), None before they happened; at `expires_at` it has
+    waited for too long."""
 
     id: str
     queue: str
@@ -123,7 +125,6 @@ class Item:
     """Why a waiting item may not be taken now: backoff (until `not_before`), failures (its sweep's), paused."""
     not_before: float | None = None
     expires_at: float | None = None
-    """When it will have waited for too long."""
 
     @property
     def seconds(self) -> float | None:
@@ -178,7 +179,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """A row of the event log, with what it is about: a transition, or, where `before` is `after`, another `hold`."""
+    """A row of the event log, with what it is about: a transition, or, where `before` is `after`, another `hold` (why
+    it may not be taken from then on; None if it may)."""
 
     seq: int
     at: float
@@ -191,7 +193,6 @@ class LogEntry:
     actor: str | None
     reason: str | None
     hold: str | None
-    """Why it may not be taken from then on; None if it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +231,8 @@ GOALS = ("maximize", "minimize")
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """A named set of items. `metric` and `goal` (maximize or minimize) say how its results are ranked; after
-    `stop_after_failures` failed items the rest of it waits for somebody to resume it."""
+    `stop_after_failures` failed items the rest of it waits for somebody to resume it. `notify`: whom to tell of what,
+    as `launcher.notices.parsed` gives it."""
 
     name: str
     metric: str | None = None
@@ -238,7 +240,6 @@ class Sweep:
     created_at: float = 0.0
     stop_after_failures: int | None = None
     notify: tuple[Mapping[str, Any], ...] = ()
-    """Whom to tell of what, as `launcher.notices.parsed` gives it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,8 +57,8 @@ class Retry:
                 return ("timeout" if stage == "timeout" else "failed") in self.causes or exit_code in self.causes
             case Lost():
                 return "lost" in self.causes
-            case Preempted():
-                return "preempted" in self.causes
+            case Preempted(_, begun):
+                return not begun or "preempted" in self.causes
             case Finished() | Cancelled():
                 return False
 

@@ -177,7 +177,7 @@ class Agent:
         known = self._hand.tokens() | self._reports.tokens()
         for lease in self._store.held(self.info.id) if held.keys() - known else ():
             if lease.token not in known:  # it was granted, and the store's answer was lost on its way
-                self._take_over(lease, Preempted("the store's answer did not reach its agent"))
+                self._take_over(lease, Preempted("the store's answer did not reach its agent", begun=False))
         lost = {token for token, run in self._runs.items() if run.remote and token not in held}
         for token in self._store.valid(lost):
             del self._runs[token]  # another agent took it over while we were silent: it is watched there
@@ -223,7 +223,7 @@ class Agent:
 
     def _give_back(self, *, every: bool) -> None:
         for each in self._ahead.given_back(every=every):
-            self._end(each.lease, Preempted("its agent had no place for it yet"))
+            self._end(each.lease, Preempted("its agent had no place for it yet", begun=False))
 
     def _fill(self) -> bool:
         """Report what began and ended, take what there are places for, and start it; True if there was something."""

@@ -44,7 +44,7 @@ class Preparing:
             environ = {**self.environ, **self.slots.environment(lease.token), **self.traces.running(lease)}
             request = runner.request(lease, paths, code, environ)
         except StoreError as error:
-            return Preempted(f"its code could not be read: {error}")
+            return Preempted(f"its code could not be read: {error}", begun=False)
         except (LaunchError, OSError) as error:
             return Failed("prepare", str(error))
         return late(lease, taken) or Prepared(lease, runner, request, code)

@@ -112,4 +112,4 @@ def deadline(lease: Lease) -> float:
 
 def not_started(error: RunnerError) -> Outcome:
     """The end of a run that its runner could not start: it waits again where only room was lacking."""
-    return Preempted(str(error)) if isinstance(error, NoRoomError) else Failed(error.stage, str(error))
+    return Preempted(str(error), begun=False) if isinstance(error, NoRoomError) else Failed(error.stage, str(error))

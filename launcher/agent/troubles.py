@@ -51,7 +51,7 @@ class Troubles:
     def judge(self, outcome: Outcome) -> Outcome:
         """How a run ends: put back, if it failed for our folder, which cannot be written."""
         if isinstance(outcome, Failed) and outcome.stage in FILES and (why := self._look()):
-            return Preempted(why)
+            return Preempted(why, begun=outcome.stage == "result")
         return outcome
 
     @property

@@ -131,7 +131,7 @@ def update_launch_agent(_: Any, info: Any, input: Mapping[str, Any]) -> dict[str
     if status == "KILLED":
         for lease in ask.desk.store.held(name):
             if lease.item.state is RunState.LEASED:
-                finish(ask.desk, lease.item, Preempted("its agent stopped"))
+                finish(ask.desk, lease.item, Preempted("its agent stopped", begun=False))
         if not ask.desk.store.held(name):  # while its runs go on, it is kept in sight with them
             ask.desk.store.leave(name)
     return {"success": True, "clientMutationId": input.get("clientMutationId")}
@@ -187,7 +187,7 @@ class Caretaker:
     def _over(self, item: Item, seen_at: float, now: float) -> Outcome | None:
         if item.state is RunState.LEASED:
             late = now > max(item.changed_at, self._since) + ACK_SECONDS
-            return Preempted(f"not acknowledged within {ACK_SECONDS:g} s") if late else None
+            return Preempted(f"not acknowledged within {ACK_SECONDS:g} s", begun=False) if late else None
         outcome, run_seen_at = run_outcome(self._desk, item)
         if outcome:
             return outcome

@@ -243,7 +243,7 @@ def _given_up(desk: Desk, item: Item, input: Mapping[str, Any]) -> Outcome:
     message = input.get("message") or "its agent failed"
     match input.get("requeue"):
         case "PREEMPTED":
-            return Preempted(message)
+            return Preempted(message, begun=item.state is RunState.RUNNING)
         case "LOST":
             return Lost(message)
     told = reported(desk, item) if input.get("leaseToken") else (None, None)

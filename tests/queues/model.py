@@ -275,7 +275,8 @@ class Model:
         item, policy = entry.item, entry.work.policy
         names, state, ending = _told(outcome)
         granted = isinstance(outcome, Preempted)
-        again = bool(names & policy.causes) and item.attempt < item.max_attempts + granted
+        never_begun = granted and not outcome.begun
+        again = (never_begun or bool(names & policy.causes)) and item.attempt < item.max_attempts + granted
         pause = 0.0 if granted else policy.pauses[min(item.attempt, len(policy.pauses)) - 1]
         if again:
             state = CANCELLED if item.stop_requested else PENDING

@@ -953,6 +953,7 @@ class StoreContract:
             (Lost("x"), ["lost"], True),
             (Preempted("x"), ["lost"], False),
             (Preempted("x"), ["preempted"], True),
+            (Preempted("x", begun=False), ["failed"], True),
             (Cancelled("x"), ["failed", "lost", "preempted", "timeout"], False),
             (Finished(), ["failed", "lost", "preempted", "timeout", 0], False),
         ],

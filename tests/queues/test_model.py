@@ -82,6 +82,7 @@ OUTCOMES = st.sampled_from(
         Failed("prepare", "no such commit"),
         Cancelled(),
         Preempted("its agent left"),
+        Preempted("no place for it", begun=False),
         Lost("gone"),
     ]
 )

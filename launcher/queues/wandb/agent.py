@@ -107,7 +107,8 @@ class WandbAgents(WandbQueues):
 
     def leave(self, agent: str) -> None:
         """See `Store.leave`."""
-        self.finish([(taken.lease, Preempted("its agent stopped")) for taken in self._taken.held(agent)])
+        held = self._taken.held(agent)
+        self.finish([(taken.lease, Preempted("its agent stopped", begun=taken.acked)) for taken in held])
         if name := self._taken.launch_agent(agent):
             self._ask(
                 """mutation updateLaunchAgent($id: ID!, $status: String) { updateLaunchAgent(input: {launchAgentId: $id,
