@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.agent.host import describe, died_here, end_strays, unusable
+from launcher.agent.host import describe, died_here, unusable
+from launcher.agent.strays import end_strays
 from launcher.item import AgentInfo
 from launcher.queues.sqlite import SqliteStore
 from launcher.runners import keeper

@@ -1,5 +1,5 @@
-"""This machine, as its agents see it: who an agent is here, which of them have died, and which processes are left of
-runs that nobody has a lease for."""
+"""This machine, as its agents see it: who an agent is here, which of them have died, and whether its disk can be
+written."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from launcher.item import AgentInfo, ItemFilter
-from launcher.queues import Store
-from launcher.runners import Runner
+from launcher.item import AgentInfo
 from launcher.runners.keeper import process_lives, process_started
 
 
@@ -49,21 +47,6 @@ def _machine() -> str:
 def died_here(agent: AgentInfo) -> bool:
     """Whether this agent ran on this machine, and its process is no more, or a zombie that nobody waits for."""
     return agent.host == _machine() and not process_lives(agent.pid, agent.process_started)
-
-
-def end_strays(store: Store, runner: Runner, root: Path, ours: Collection[str], doomed: Collection[str] = ()) -> int:
-    """End what is left of runs below `root` for which nobody has a lease any more, `ours` by their tokens apart, and of
-    the `doomed`, whose leases are about to end: what agents left that were killed, or lost their leases. Runs of
-    other stores may lie below `root` too; they are left alone. Returns how many processes or containers were ended."""
-    strays = [stray for stray in runner.strays(root) if stray.token in doomed or stray.token not in ours]
-    if not strays:
-        return 0
-    known = {item.id for item in store.items(ItemFilter(ids=tuple({stray.item for stray in strays})))}
-    valid = store.valid({stray.token for stray in strays}) - set(doomed)
-    ended = [stray for stray in strays if stray.item in known and stray.token not in valid]
-    if ended:
-        runner.end(ended)
-    return len(ended)
 
 
 ROOM_BYTES = 1_000_000

@@ -17,8 +17,8 @@ from typing import Any
 from launcher.agent.ahead import Ahead
 from launcher.agent.hand import Hand
 from launcher.agent.heartbeat import heard
-from launcher.agent.host import describe, end_strays
-from launcher.agent.neighbours import Neighbours, of_engine
+from launcher.agent.host import describe
+from launcher.agent.neighbours import UNFIT_SECONDS, Neighbours, of_engine
 from launcher.agent.notifier import Notifier
 from launcher.agent.places import Places
 from launcher.agent.preparing import Preparing
@@ -26,6 +26,7 @@ from launcher.agent.reports import Reports
 from launcher.agent.runs import AgentEvent, Prepared, Run, not_started, traced
 from launcher.agent.stalls import Stalls
 from launcher.agent.starts import Starts
+from launcher.agent.strays import Strays
 from launcher.agent.troubles import Troubles
 from launcher.errors import RunnerError, StoreError
 from launcher.item import Cancelled, Lease, Lost, Outcome, Preempted
@@ -47,7 +48,7 @@ class Agent:
     with `drain`, until nothing waits any more.
 
     `queues`: names, or None for all of the store that can be run here. `root`: the folder for run folders and
-    checkouts. `slots`: the CPUs, memory and GPUs that its runs share (default: the machine's). `runner_options`: by
+    checkouts. `slots`: what its runs share (default: the machine's CPUs, memory and GPUs). `runner_options`: by
     resource, what its runner is made with. `listen` hears every AgentEvent, in the agent's threads.
     """
 
@@ -81,23 +82,26 @@ class Agent:
         self._checkouts = Checkouts(root / "sources", store.patch, self._hand.codes)
         self._stops = 0
         self._troubles = Troubles(root / "runs", lease_seconds, listen)
-        self._tidied = self._looked = -math.inf
+        self._looked = -math.inf
         self._fresh = False
         self.info = describe(tuple(queues or ()), max_jobs or 1, self._slots.total())
         self._traces = RunTraces(self.info.id, store.events)
         self._preparing = Preparing(root, self._checkouts, given, self._slots, self._traces, self._runners.of)
         self._listen = hear = traced(self._traces, listen)
+        self._strays = Strays(store, self._runners.of, root / "runs", self._hand.ours, hear)
         self._notifier = Notifier(store, self.info.id, root, given, lease_seconds / 3, hear)
         self._reports = Reports(store, self.info.id, self._notifier.hear)
-        self._neighbours = Neighbours(store, self.info, lease_seconds, hear)
+        self._neighbours = Neighbours(store, self.info, lease_seconds, hear, 0 if drain else UNFIT_SECONDS)
         self._stalls = Stalls(store, self.info.id, lease_seconds / 6)  # it steps that often at least
 
-    def run(self) -> None:
-        """Work until there is nothing more to do. Runs still there after an error are stopped and put back."""
+    def run(self) -> bool:
+        """Work until there is nothing more to do; False if it was stopped before. Runs still there after an error are
+        stopped and put back."""
         with self._registered():
-            self._end_strays()
+            self._strays.end(self._places.resources)
             while self._step():
                 pass
+        return not self._stops
 
     def pass_once(self, *, take: bool) -> int:
         """Collect what engines have done since nobody watched, hand them what waits if `take`, and leave them with it;
@@ -232,7 +236,7 @@ class Agent:
         leases = self._places.take(self._reports.exchange, self._hand.resources(), wanted) if may_take else []
         taken = time.monotonic()
         if any(lease.item.attempt > 1 for lease in leases):
-            self._end_strays()  # an earlier attempt may go on here, of an agent that is stopped or was killed
+            self._strays.end(self._places.resources)  # an earlier attempt may go on here, whose agent was killed
         prepared = [run for lease in leases if (run := self._prepare(lease, taken))]
         if time.monotonic() - taken > self._lease_seconds / 2:
             prepared = self._still_ours(prepared, self._store.leases(self.info.id))
@@ -283,11 +287,12 @@ class Agent:
             return
         left = self._neighbours.look(self._places.names(), time.monotonic())
         if left:  # before their leases end, so that nobody starts them beside what still runs
-            self._end_strays({lease.token for _, lease in left if lease.item.handle is None and not of_engine(lease)})
+            doomed = {lease.token for _, lease in left if lease.item.handle is None and not of_engine(lease)}
+            self._strays.end(self._places.resources, doomed)
         for dead, lease in left:
             self._take_over(lease, Lost(f"its agent (pid {dead.pid}) died before it was started"))
-        if time.monotonic() > self._tidied + self._lease_seconds:
-            self._end_strays(resources=["local-container"])  # what a killed agent asked Docker for may come up later
+        if self._strays.since() > self._lease_seconds:
+            self._strays.end(["local-container"])  # what a killed agent asked Docker for may come up later
 
     def _take_over(self, lease: Lease, unless_started: Outcome) -> None:
         """A lease that we have from now on, and the run that goes with it, if there is one."""
@@ -304,14 +309,6 @@ class Agent:
             self._reports.started(run)
         self._slots.take(lease.token, Needs.of(lease.document), handle.get("gpus", ()))
         self._checkouts.hold(str(handle.get("code", "")))
-
-    def _end_strays(self, doomed: Collection[str] = (), resources: Collection[str] | None = None) -> None:
-        root, ours = self._root / "runs", self._hand.ours()
-        wanted = self._places.resources if resources is None else resources
-        for resource in wanted if root.is_dir() else ():  # else nothing was ever started
-            if count := end_strays(self._store, self._runners.of(resource), root, ours, doomed):
-                self._tell("recovered", f"{resource}: ended {count} left-overs of runs that no agent had a lease for")
-        self._tidied = time.monotonic()
 
     def _leave(self) -> None:
         deadline = time.monotonic() + self._lease_seconds

@@ -4,6 +4,7 @@ have died, puts back what silent ones held, and ends early what none of them cou
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 
 from launcher.agent.host import died_here
@@ -13,13 +14,22 @@ from launcher.item import AgentInfo, Lease, Lost
 from launcher.queues import Store
 from launcher.runners import REMOTE
 
+UNFIT_SECONDS = 60.0
+"""How long an agent that stays waits for another one with more room, before what only that one could run fails."""
+
+BACK_SECONDS = 7 * 86_400.0
+"""An agent that has ended may be there again after a weekend, or a repair: what it could run waits for it so long."""
+
 
 class Neighbours:
     """The other agents, as `info` sees them, looked at six times in the `lease_seconds` of a lease, so that a
-    silent one is noticed soon after its lease ends."""
+    silent one is noticed soon after its lease ends. `patience`: how many seconds what fits no agent may wait."""
 
-    def __init__(self, store: Store, info: AgentInfo, lease_seconds: float, listen: Listen) -> None:
+    def __init__(
+        self, store: Store, info: AgentInfo, lease_seconds: float, listen: Listen, patience: float = UNFIT_SECONDS
+    ) -> None:
         self._store = store
+        self._patience = patience
         self._info = info
         self._lease_seconds = lease_seconds
         self._listen = listen
@@ -30,10 +40,12 @@ class Neighbours:
         """What is ours from now on, with the agent that held it; `now` is the monotonic clock's time."""
         if now < self._looked + self._lease_seconds / 6:
             return []
-        others = [other for other in self._store.agents() if other.id != self._info.id]
+        since = time.time() - BACK_SECONDS
+        known = [other for other in self._store.agents(since) if other.id != self._info.id]
+        others = [other for other in known if other.state == "alive"]
         left = [(other, lease) for other in others if _is_left(other, queues) for lease in self._adopt(other)]
         others = [other for other in others if not other.detached]
-        self._fail_unfit(others, queues)
+        self._fail_unfit([other for other in known if not other.detached], queues)
         for other in self._watch.silent(others, now):
             reason = f"its agent was silent for more than {self._lease_seconds:g} s"
             engines = {lease.item.queue for lease in self._store.held(other.id) if of_engine(lease)}
@@ -59,6 +71,7 @@ class Neighbours:
         return adopted
 
     def _fail_unfit(self, others: Sequence[AgentInfo], queues: Sequence[str]) -> None:
+        """End what asks for more than any of the agents has or had that are known."""
         for name in queues:
             rooms = [other.room for other in (self._info, *others) if name in (other.queues or (name,))]
             if not all(rooms):
@@ -68,7 +81,7 @@ class Neighbours:
                 f"asks for more than any agent of queue {name!r} has: at most {most['cpus']:g} CPUs, "
                 f"{most['memory'] / 1e9:.3g} GB of memory, {most['gpus']:g} GPUs"
             )
-            if count := self._store.fail_unfit(name, rooms, reason):
+            if count := self._store.fail_unfit(name, rooms, reason, seconds=self._patience):
                 self._listen(AgentEvent("trouble", f"{count} items failed: each {reason}"))
 
 

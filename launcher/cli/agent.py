@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ import click
 from launcher import tracing
 from launcher.agent import Agent, AgentEvent
 from launcher.cli.printing import label, on_terminal, shown
+from launcher.cli.status import HOLDS
 from launcher.cli.targets import agent_folder, folder_option, opened, store_option
 from launcher.errors import LaunchError, NotFoundError, UsageError, suggest
 from launcher.item import HELD, Failed, Finished, RunState
@@ -24,6 +26,9 @@ from launcher.queues import Store
 from launcher.runners import NEEDED, PROGRAMS, REMOTE, RUNNABLE, runnable_here
 from launcher.runners.kubernetes.policy import FIELDS
 from launcher.slots import chosen, discover
+
+OTHERS = "that this agent cannot run"
+"""What waits without being held: it asks for more room than there is, or is for an engine that is not here."""
 
 
 @click.command()
@@ -93,8 +98,31 @@ def agent(
             with _stopping_on_signals(worker, listen):
                 if submit_only:
                     worker.pass_once(take=True)
-                else:
-                    worker.run()
+                elif worker.run() and drain and (left := left_behind(target, queues)):
+                    listen(AgentEvent("left", left))
+
+
+def left_behind(store: Store, names: Sequence[str]) -> str | None:
+    """What waits still in these queues (in all, without names) though their agent has nothing more to do, and what
+    would let it run."""
+    queues = {queue.name: queue for queue in store.queues() if queue.name in (names or (queue.name,))}
+    waiting = [count for count in store.counts() if count.state is RunState.PENDING and count.queue in queues]
+    if not (total := sum(count.number for count in waiting)):
+        return None
+    why: Counter[str] = Counter()
+    for count in waiting:
+        why["in a paused queue" if queues[count.queue].paused else OTHERS] += count.number
+    for count in store.holds():
+        if count.queue in queues and not queues[count.queue].paused:
+            why[HOLDS[str(count.hold)]] += count.number
+            why[OTHERS] -= count.number
+    told = ", ".join(f"{number:,} {cause}" for cause, number in why.items() if number > 0)
+    advice = [
+        *(["launcher show ID says why"] if why[OTHERS] > 0 else []),
+        *(["launcher resume lets what is held run"] if set(HOLDS.values()) & set(why) else []),
+        *(["launcher queue resume NAME"] if why["in a paused queue"] else []),
+    ]
+    return f"{total:,} {'items wait' if total > 1 else 'item waits'} still: {told}; {'; '.join(advice)}"
 
 
 @click.command()

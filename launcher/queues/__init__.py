@@ -79,8 +79,9 @@ class Store(Protocol):
         """Lease up to `limit` waiting items of these queues to an agent: highest priority, then oldest, first. While
         items wait that ask for CPUs, memory, GPUs or limits, at most one, and only if it fits into `room`."""
 
-    def fail_unfit(self, queue: str, rooms: Sequence[Mapping[str, float]], reason: str) -> int:
-        """Fail what waits in a queue and asks for more (cpus, memory, gpus) than each of `rooms` has; says how many."""
+    def fail_unfit(self, queue: str, rooms: Sequence[Mapping[str, float]], reason: str, *, seconds: float = 0) -> int:
+        """Fail what has waited in a queue for `seconds`, and asks for more (cpus, memory, gpus) than each of `rooms`
+        has; says how many."""
 
     def ack(self, started: Iterable[tuple[Lease, Mapping[str, Any], str]]) -> list[bool]:
         """Leased → running, with each run's handle and folder; False where the lease is no longer ours."""

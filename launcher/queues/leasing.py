@@ -84,9 +84,12 @@ class Leasing:
     def _before_pop(self, db: Any, wanted: Mapping[str, Any], look: Any) -> None:
         """What a dialect must do so that agents that pop at once respect limits together."""
 
-    def fail_unfit(self, queue: str, rooms: Sequence[Mapping[str, float]], reason: str) -> int:
+    def fail_unfit(self, queue: str, rooms: Sequence[Mapping[str, float]], reason: str, *, seconds: float = 0) -> int:
         """See `Store.fail_unfit`."""
-        values = {"queue": queue, "rooms": canonical.encode(list(rooms)), "reason": reason, "now": time.time()}
+        values = {
+            "queue": queue, "rooms": canonical.encode(list(rooms)), "reason": reason, "now": time.time(),
+            "seconds": seconds,
+        }  # fmt: skip
         with self._session() as db, self._transaction(db):
             return int(db.execute(self._sql("fail_unfit"), values).rowcount)
 

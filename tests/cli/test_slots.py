@@ -125,6 +125,31 @@ def test_an_agent_that_has_too_little_leaves_an_item_to_one_that_has_more(cli: C
     store.close()
 
 
+def test_what_only_an_agent_had_room_for_that_was_stopped_waits_for_it(cli: Cli, project: Project) -> None:
+    added(cli, project, "{cpus: 4}", program="pass\n")
+    assert cli("queue", "pause", "default").code == 0
+    assert cli("agent", "--cpus", "4", "--drain").code == 0
+    assert cli("queue", "resume", "default").code == 0
+    small = cli("agent", "--cpus", "1", "--drain")
+    assert "failed" not in small.out
+    assert "1 item waits still: 1 that this agent cannot run" in small.out
+    large = cli("agent", "--cpus", "4", "--drain")
+    assert cli("status", "s").out.splitlines()[-1] == "1 finished", large.out
+
+
+def test_an_agent_that_stays_waits_for_one_with_more_room(cli: Cli, project: Project) -> None:
+    added(cli, project, "{cpus: 4}", program="pass\n")
+    store = open_store(project.store_url)
+    small = project.start("agent", "--cpus", "1")
+    until(store.agents)
+    until(lambda: "no agent with room for it" in cli("show", next(iter(store.items(ItemFilter()))).id).out)
+    large = cli("agent", "--cpus", "4", "--drain")
+    assert cli("status", "s").out.splitlines()[-1] == "1 finished", large.out
+    small.terminate()
+    small.communicate(timeout=60)
+    store.close()
+
+
 def test_a_run_is_taken_over_with_its_gpus(project: Project, cli: Cli, gpus: None, tmp_path: Path) -> None:
     waits = "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)\n"
     added(cli, project, "{gpus: 1}", "seed=range(3)", program=waits + PROGRAM)

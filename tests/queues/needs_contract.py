@@ -11,6 +11,7 @@ import pytest
 from launcher.item import Failed, Finished, Lease, QueueInfo, RunState
 from launcher.queues import Store
 from launcher.slots import Room
+from tests.conftest import until
 from tests.queues.store_contract import (
     EVERYTHING,
     Broken,
@@ -133,6 +134,12 @@ class NeedsContract:
         assert store.fail_unfit("default", rooms[:1], "no GPU") == 2
         assert store.fail_unfit("default", [], "nobody is there") == 1
         assert_books_balance(store)
+
+    def test_what_fits_no_agent_may_wait_for_one_for_a_while(self, store: Store) -> None:
+        store.push(None, [asking(gpus=1)])
+        rooms = [{"cpus": 8.0, "memory": 1e9, "gpus": 0.0}]
+        assert store.fail_unfit("default", rooms, "no GPU", seconds=3600) == 0
+        until(lambda: store.fail_unfit("default", rooms, "no GPU", seconds=0.01) == 1)
 
     def test_an_item_that_failed_for_its_needs_can_be_retried(self, store: Store) -> None:
         added = store.push(None, [asking(cpus=9)])

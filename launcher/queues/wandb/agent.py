@@ -302,7 +302,9 @@ class WandbAgents(WandbQueues):
 
     # -- what agents beside a store of ours do for it, and nobody does from here --------------------------------------
 
-    def fail_unfit(self, queue: str, rooms: Sequence[Mapping[str, float]], reason: str) -> int:  # noqa: ARG002
+    def fail_unfit(
+        self, queue: str, rooms: Sequence[Mapping[str, float]], reason: str, *, seconds: float = 0,  # noqa: ARG002
+    ) -> int:  # fmt: skip
         """See `Store.fail_unfit`: nobody here knows all agents of a queue."""
         return 0
 
