@@ -115,7 +115,7 @@ def steps(story: Story) -> Iterator[Step]:
         past = f"after {duration(entry.at - changed)} {entry.before.value}"
         if entry.before is RunState.PENDING and (period := next(periods, None)):
             told = causes(period[1])
-            past += f" ({told})" if told != waits.TURN else ""
+            past += f" ({told})" if told not in ("", waits.TURN) else ""
         text = f"{entry.after.value}{who}, {past}{why}" + (f"; {held(entry)}" if entry.hold else "")
         yield Step(entry.at, text, entry.after)
         changed = entry.at

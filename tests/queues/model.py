@@ -242,7 +242,7 @@ class Model:
         entry = self.entry(item_id)
         if entry is None or entry.token != token or entry.item.state is not LEASED:
             return False
-        entry.move(now, RUNNING, entry.item.agent, None, handle=handle, run_dir=folder, started_at=now)
+        entry.move(now, RUNNING, entry.item.agent, None, handle=handle, run_dir=folder, started_at=now, expires_at=None)
         return True
 
     def finish(self, now: float, ended: Iterable[tuple[str, str, Outcome]]) -> list[bool]:

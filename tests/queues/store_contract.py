@@ -1025,6 +1025,14 @@ class StoreContract:
         assert "too long" in (item.reason or "")
         assert [(event.before, event.after) for event in store.events(item_id)] == [(PENDING, FAILED)]
 
+    def test_what_has_run_once_does_not_expire_when_it_waits_again(self, store: Store) -> None:
+        item_id = push_one(store, timeout={"queue": 0.1}, retry={"max_attempts": 3})
+        [lease] = pop(store)
+        store.ack([(lease, {"pid": 1}, "/runs/1")])
+        wait_for(lambda: time.time() > lease.item.added_at + 0.1)
+        store.finish([(lease, Failed("run", "exit code 1", 1))])
+        assert ids(pop(store)) == [item_id]
+
     def test_what_is_held_is_passed_over_until_it_is_resumed(self, store: Store) -> None:
         store.push(Sweep("s"), [spec(seed) for seed in range(3)])
         store.push(Sweep("t"), [spec(seed) for seed in range(2)])

@@ -1,4 +1,4 @@
--- leased → running; looked up and locked as in finish_items.
+-- leased → running, so that it never expires any more; looked up and locked as in finish_items.
 WITH begun AS MATERIALIZED (
     SELECT ours.seq, ours.was, told.* FROM (
         SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS row (id TEXT, token TEXT, handle TEXT, run_dir TEXT)
@@ -10,7 +10,8 @@ WITH begun AS MATERIALIZED (
     ) AS ours
 )
 UPDATE items
-SET state = 'running', handle = begun.handle, run_dir = begun.run_dir, started_at = %(now)s, changed_at = %(now)s, reason = NULL
+SET state = 'running', handle = begun.handle, run_dir = begun.run_dir, started_at = %(now)s, changed_at = %(now)s, reason = NULL,
+    expires_at = NULL
 FROM begun
 WHERE items.seq = begun.seq AND items.token = begun.token AND begun.was = 'leased'
 RETURNING items.id
