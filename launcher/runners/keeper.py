@@ -1,6 +1,7 @@
-"""The keeper of an agent's processes: a small program of its own (standard library only) that starts runs and writes
-down how each ended, also after its agent was killed, so that no outcome is lost. `local_process` starts one and talks
-to it over pipes, a JSON object a line; it ends when its agent has gone and its last run has ended."""
+"""The keeper of an agent's processes: a small program of its own (standard library only) that starts runs, writes down
+how each ended, also after its agent was killed, so that no outcome is lost, and ends what they left behind.
+`local_process` starts one and talks to it over pipes, a JSON object a line; it ends when its agent has gone and its
+last run has ended."""
 
 from __future__ import annotations
 
@@ -104,6 +105,8 @@ class Keeper:
                 if pid in self._running:
                     token, path, process = self._running.pop(pid)
                     process.returncode = code = os.waitstatus_to_exitcode(status)
+                    with suppress(ProcessLookupError, PermissionError):
+                        os.killpg(pid, signal.SIGKILL)  # what it left behind would go on beside the next run
                     self._write(path, code)
                     self._tell({"token": token, "exit_code": code})
 

@@ -186,7 +186,6 @@ class LocalProcess:
         for known in (self._exits, self._kept, self._stopping, self._gone):
             known.pop(token, None)
         if deadline is not None:
-            _signal_group(handle["pid"], signal.SIGKILL)  # what the run started and left behind
             return stopped(exit_code, paths)
         if exit_code is None:
             return Lost("its process ended while nobody watched, so its exit code is unknown")

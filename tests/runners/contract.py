@@ -249,6 +249,13 @@ class RunnerContract:
             assert isinstance(outcome(runner, token, handle), Cancelled)
         until(lambda: not processes(token), "the end of its processes")
 
+    @pytest.mark.parametrize("code", [0, 3])
+    def test_what_a_run_left_behind_ends_with_it(self, place: Place, code: int) -> None:
+        with place.runner() as runner:
+            token, handle = place.start(runner, "sh", "-c", f"sleep 1000 & exit {code}")
+            assert isinstance(outcome(runner, token, handle), Failed if code else Finished)
+            until(lambda: not processes(token), "the end of its processes")
+
     def test_a_request_is_a_value_that_can_be_shown(self, place: Place) -> None:
         with place.runner() as runner:
             requests = [place.request(runner, "echo", "shown", resource_args={"env": {"A": "b"}}) for _ in range(2)]
