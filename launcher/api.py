@@ -18,7 +18,7 @@ from launcher.making import building, keeping, registering
 from launcher.paths import RunPaths
 from launcher.provenance import Provenance
 from launcher.queues import Store, open_store
-from launcher.settings import data_folder, load_settings, store_url
+from launcher.settings import data_folder, load_settings, store_files, store_url
 from launcher.spec import DEFAULT_PROJECT_QUEUE, LaunchArguments
 
 WAIT_SECONDS = 0.1
@@ -256,5 +256,5 @@ def _dispatcher(store: Store, url: str) -> Dispatcher:
     register = registering(store, data_folder(url))
     return Dispatcher(
         queues, keep=keeping(store), provenance=Provenance(), jobs=store.jobs, build=build, register=register,
-        renders=store.renders,
+        renders=store.renders, apart=store_files(url),
     )  # fmt: skip

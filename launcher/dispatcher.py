@@ -4,8 +4,9 @@ spec, push. All or nothing: the store sees a sweep only when every one of its sp
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from launcher import canonical, checks, schema, tracing
@@ -38,7 +39,8 @@ LAUNCH_NODE = "launch"
 class Dispatcher:
     """Makes specs for the queues of one store. A source is pinned once, so one sweep runs one version of its code.
 
-    `folder` is the source of points that name none, at `version` (as it is now without one). `jobs` gives the versions
+    `folder` is the source of points that name none, at `version` (as it is now without one); uncommitted changes of the
+    files `apart` are none of it. `jobs` gives the versions
     of a job, or of all; `build` makes an image of a source, and a job version of that, where `build` is asked for;
     `register` makes a job version of a source where the store takes no code.
     `texts` are template variables of a command line, where numbers and booleans are text; they win over all others.
@@ -55,6 +57,7 @@ class Dispatcher:
     keep: Callable[[Source, Patch | None], None] = lambda *_: None
     traceparent: str | None = field(default_factory=tracing.traceparent)
     version: str | None = None
+    apart: Collection[Path] = ()
     provenance: Provenance | None = None
     jobs: Callable[[str | None], Sequence[JobVersion]] = lambda _: ()
     build: Callable[[Source, Mapping[str, Any]], JobVersion] | None = None
@@ -255,7 +258,9 @@ class Dispatcher:
         if known is None:
             uri, version, dirty, in_place = asked
             try:
-                known, patch = pin(uri, version, dirty=dirty if dirty in DIRTY else DIRTY[0], in_place=in_place)
+                known, patch = pin(
+                    uri, version, dirty=dirty if dirty in DIRTY else DIRTY[0], in_place=in_place, apart=self.apart
+                )
                 self.keep(known, patch)
             except SourceError as error:
                 known = error

@@ -92,6 +92,23 @@ def store_url(explicit: str | None = None, settings: Settings | None = None) -> 
     return f"sqlite:///{platformdirs.user_data_path('launcher') / 'store.db'}"
 
 
+BESIDE = ("runs", "sources", "builds", "server")
+"""The folders beside a store that its agents, its server and image builds make."""
+
+
+def store_files(url: str) -> list[Path]:
+    """What a store and its agents write on this machine, whether it is there yet or not: no part of anybody's code,
+    also where it lies among that.
+
+    >>> [path.name for path in store_files("sqlite:////data/store.db")][:4]
+    ['runs', 'sources', 'builds', 'server']
+    """
+    folder = data_folder(url)
+    scheme, _, path = url.partition(":///")
+    own = [f"{Path(path).name}{ending}" for ending in ("", "-wal", "-shm")] if scheme == "sqlite" and path else []
+    return [folder / name for name in (*BESIDE, *own)]
+
+
 def data_folder(url: str) -> Path:
     """The folder for what belongs to a store and lies beside it: runs, checkouts, logs of builds.
 

@@ -14,15 +14,17 @@ from typing import Any
 import click
 
 from launcher import tracing
+from launcher.cli.earlier import Earlier
 from launcher.cli.grid import HydraCommand, Wanted, grid_options, wanted
 from launcher.cli.printing import code, echo_json, on_terminal, plain
 from launcher.cli.requests import shown_requests
 from launcher.cli.targets import agent_folder, opened
 from launcher.compose import Grid
 from launcher.dispatcher import Dispatcher
-from launcher.item import QueueInfo, Receipt
+from launcher.item import Receipt
 from launcher.making import building, keeping, registering, unbuilt
-from launcher.settings import data_folder, load_settings, store_url
+from launcher.queues import Store
+from launcher.settings import data_folder, load_settings, store_files, store_url
 from launcher.spec import PRIORITY_NAMES, LaunchSpec
 
 STEP = 100
@@ -44,9 +46,7 @@ def plan(
     """
     asked = wanted(ctx.obj, **given)
     with opened(store, read_only=True) as target:
-        queues = {queue.name: queue for queue in target.queues()}
-        build = unbuilt if show_request else None
-        dispatcher = _dispatcher(queues, asked, jobs=target.jobs, renders=target.renders, build=build)
+        dispatcher = _dispatcher(target, asked, build=unbuilt if show_request else None)
         specs = dispatcher.specs(asked.points(), asked.overlay)
         if show_request:
             for text in shown_requests(specs, agent_folder(target, None)):
@@ -63,10 +63,13 @@ def plan(
             click.echo(f"{count:,} points {route}", err=True)
 
 
-def _dispatcher(queues: dict[str, QueueInfo], asked: Wanted, **options: Any) -> Dispatcher:
+def _dispatcher(store: Store, asked: Wanted, **options: Any) -> Dispatcher:
+    # A sweep file that changes makes no other code of it: what the runs get of it is in their specs.
+    apart = [*store_files(store.url), *([asked.file] if asked.file else [])]
     return Dispatcher(
-        queues, asked.folder, texts=asked.variables, version=asked.version, provenance=asked.provenance, **options
-    )
+        {queue.name: queue for queue in store.queues()}, asked.folder, texts=asked.variables, version=asked.version,
+        provenance=asked.provenance, apart=apart, jobs=store.jobs, renders=store.renders, **options,
+    )  # fmt: skip
 
 
 def _print_code(dispatcher: Dispatcher, asked: Wanted) -> None:
@@ -112,21 +115,22 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
     tracing.set_up()
     traced = tracing.adding("launcher add", sweep=asked.sweep.name)
     with opened(store) as target, _progress(asked.grid, as_json) as step, _line() as tell, traced as note:
-        queues = {queue.name: queue for queue in target.queues()}
         build = building(target, data_folder(store_url(store)), load_settings().base_image, tell)
         register = registering(target, data_folder(store_url(store)))
-        dispatcher = _dispatcher(
-            queues, asked, keep=keeping(target), jobs=target.jobs, renders=target.renders, build=build,
-            register=register,
-        )  # fmt: skip
-        receipt = target.push(asked.sweep, dispatcher.specs(asked.points(), asked.overlay, step), again=again)
+        dispatcher = _dispatcher(target, asked, keep=keeping(target), build=build, register=register)
+        earlier = Earlier(target, asked.sweep.name)
+        specs = earlier.watch(dispatcher.specs(asked.points(), asked.overlay, step))
+        receipt = target.push(asked.sweep, specs, again=again)
         note(added=receipt.added, present=receipt.present)
+        differs = None if again else earlier.differs(receipt)
     _print_removed(asked.grid)
     if as_json:
         states = {state.value: number for state, number in receipt.present_states.items()}
         echo_json(plain(receipt) | {"present_states": states})
         return
     click.echo(f"sweep {receipt.sweep}: {receipt.added:,} added{_skipped(receipt)}")
+    if differs:
+        click.echo(differs, err=True)
     _print_code(dispatcher, asked)
     run = "run: launcher agent" if target.renders else "run: an agent of that server"
     click.echo(f"{run}   follow: launcher status {receipt.sweep}   stop: launcher cancel {receipt.sweep}")

@@ -51,7 +51,8 @@ class HydraCommand(click.Command):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the command line asks for: the grid, the sweep it becomes, and the arguments that win over its config's.
+    """What the command line asks for: the grid (of a sweep `file`, maybe), the sweep it becomes, and the arguments that
+    win over its config's.
 
     What runs when nothing else is given is the `folder`, or remote, at a `version` (as it is now without one).
     """
@@ -63,6 +64,7 @@ class Wanted:
     folder: str
     version: str | None
     provenance: Provenance
+    file: Path | None
     app: Outside | None = None
 
     def points(self) -> Iterable[Point]:
@@ -165,6 +167,7 @@ def wanted(
         app.app.folder if app else revision.uri if revision else str(settings.root),
         revision.version if revision else None,
         Provenance(repository.folder, config, revision.source if revision else None),
+        path,
         app,
     )
 

@@ -25,7 +25,7 @@ from launcher.item import GOALS, ItemFilter, Receipt, Sweep
 from launcher.making import building, keeping, registering
 from launcher.provenance import Provenance
 from launcher.queues import Store, open_store
-from launcher.settings import data_folder, load_settings, store_url
+from launcher.settings import data_folder, load_settings, store_files, store_url
 from launcher.spec import DEFAULT_PROJECT_QUEUE, LaunchArguments, LaunchSpec, parse_priority
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ class Multirun:
                 build=building(store, data_folder(self.store), load_settings().base_image),
                 register=registering(store, data_folder(self.store)),
                 provenance=Provenance(folder, self.config.hydra.job.config_name), renders=store.renders,
+                apart=store_files(self.store),
             )  # fmt: skip
             jobs = self.master.jobs(points, first, self._asked, named=made is not None)
             specs = dispatcher.specs(jobs, self.overlay)

@@ -225,7 +225,7 @@ def _open(path: Path, read_only: bool) -> sqlite3.Connection:
         _check_identity(db, path)
         return db
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
     except OSError as error:
         kind = StoreFullError if error.errno == errno.ENOSPC else StoreError
         raise kind(
@@ -237,6 +237,13 @@ def _open(path: Path, read_only: bool) -> sqlite3.Connection:
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA foreign_keys = ON")
     return db
+
+
+def _make_folder(folder: Path) -> None:
+    """A folder of our own, which git shall leave alone wherever it lies; one that was there is somebody's already."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
 def _in_use(path: Path) -> bool:

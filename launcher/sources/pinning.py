@@ -4,14 +4,14 @@ dispatcher calls `pin` when a spec is added, and `preserve` once it is sure to b
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from launcher.errors import SourceError
 from launcher.sources.program import git, text
-from launcher.sources.snapshot import Patch, changed, record
+from launcher.sources.snapshot import Patch, changed, record, uncommitted
 from launcher.spec import Source, redacted
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -24,13 +24,15 @@ SHOWN = 5
 
 
 def pin(
-    uri: str, version: str | None = None, *, dirty: str = "include", in_place: bool = False
-) -> tuple[Source, Patch | None]:
+    uri: str, version: str | None = None, *, dirty: str = "include", in_place: bool = False,
+    apart: Collection[Path] = (),
+) -> tuple[Source, Patch | None]:  # fmt: skip
     """The source that `uri` means now, and the uncommitted changes that belong to it. Nothing is written.
 
     A git remote is pinned to the commit of `version` (branch, tag or commit; default: its HEAD), a local folder to that
-    of its repository, with the changes over its HEAD unless a version is named; `dirty` is one of DIRTY. A folder
-    outside of git, and any with `in_place`, is used as it is when a run starts.
+    of its repository, with the changes over its HEAD unless a version is named; `dirty` is one of DIRTY, and
+    changes of the files `apart` are none of the code. A folder outside of git, and any with `in_place`, is used as it
+    is when a run starts.
     Raises SourceError for what is not there, for unknown versions, and for changes that cannot be recorded.
     """
     if REMOTE.match(uri):
@@ -53,22 +55,25 @@ def pin(
     if in_place:
         if version:
             raise SourceError(f"version {version!r} and in_place contradict each other; give one of them")
-        return Source(folder=str(folder), commit=_commit(top, "HEAD"), dirty=bool(changed(top)), in_place=True), None
-    return _pin_folder(folder, top, version, dirty)
+        there = bool(changed(top, apart))
+        return Source(folder=str(folder), commit=_commit(top, "HEAD"), dirty=there, in_place=True), None
+    return _pin_folder(folder, top, version, dirty, apart)
 
 
-def _pin_folder(folder: Path, top: Path, version: str | None, dirty: str) -> tuple[Source, Patch | None]:
+def _pin_folder(
+    folder: Path, top: Path, version: str | None, dirty: str, apart: Collection[Path]
+) -> tuple[Source, Patch | None]:
     commit = _commit(top, version or "HEAD")
     patch = None
-    if not version and dirty == "refuse" and (paths := changed(top)):
+    if not version and dirty == "refuse" and (paths := changed(top, apart)):
         more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
         raise SourceError(
             f"{top} has uncommitted changes ({', '.join(paths[:SHOWN])}{more}); commit them, or add with "
             "--dirty include"
         )
     if not version and dirty == "include":
-        patch = record(top)
-    left_out = not version and dirty == "ignore" and bool(git(["-C", top, "status", "--porcelain"]))
+        patch = record(top, apart)
+    left_out = not version and dirty == "ignore" and uncommitted(top, apart)
     subdir = folder.relative_to(top).as_posix()
     return Source(
         folder=str(top), repo=_origin(top, commit), commit=commit, patch=patch.digest if patch else None,

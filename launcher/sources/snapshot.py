@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +33,14 @@ class Patch:
         return hashlib.sha256(self.content).hexdigest()
 
 
-def changed(top: Path) -> list[str]:
-    """The paths below the working tree `top` that differ from HEAD, untracked ones included, ignored ones not.
+def changed(top: Path, apart: Collection[Path] = ()) -> list[str]:
+    """The paths below the working tree `top` that differ from HEAD, untracked ones included, ignored ones and those
+    `apart` not.
 
     Raises SourceError for what no patch can hold: unresolved merges, changes inside submodules, nested repositories.
     """
-    told = git(["-C", top, "status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=all"])
+    status = ["status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=all"]
+    told = git(["-C", top, *status, "--", *_but(top, apart)])
     paths, bad = [], []
     for entry in os.fsdecode(told).split("\0"):
         kind, _, rest = entry.partition(" ")
@@ -58,17 +61,29 @@ def changed(top: Path) -> list[str]:
     return paths
 
 
-def record(top: Path) -> Patch | None:
-    """The patch that leads from HEAD to the working tree `top`; None where there is nothing to record.
+def uncommitted(top: Path, apart: Collection[Path] = ()) -> bool:
+    """Whether anything differs, also what no patch can hold."""
+    return bool(git(["-C", top, "status", "--porcelain", "--", *_but(top, apart)]))
+
+
+def _but(top: Path, apart: Collection[Path]) -> list[str]:
+    """The whole tree but for these, as git's pathspecs."""
+    below = [path.resolve().relative_to(top) for path in apart if path.resolve().is_relative_to(top)]
+    return [":/", *(f":(top,exclude,literal){path.as_posix()}" for path in below)]
+
+
+def record(top: Path, apart: Collection[Path] = ()) -> Patch | None:
+    """The patch that leads from HEAD to the working tree `top`, but for the files `apart`; None where there is nothing
+    to record.
 
     Raises SourceError as `changed` does, and for more than LIMIT bytes.
     """
-    paths = changed(top)
+    paths = changed(top, apart)
     if not paths:
         return None
     _check_size(top, {path: _size(top / path) for path in paths})
     with tempfile.TemporaryDirectory(prefix="launcher-") as folder:
-        content = _diff(top, Path(folder))
+        content = _diff(top, Path(folder), paths, _but(top, apart))
     if len(content) > LIMIT:
         raise SourceError(f"the uncommitted changes in {top} make a patch of {_megabytes(len(content))}; {ADVICE}")
     return Patch(content, tuple(paths)) if content else None
@@ -99,8 +114,8 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
-def _diff(top: Path, scratch: Path) -> bytes:
-    """A copy of the index takes in the whole tree, with its new objects beside the repository's; then they differ."""
+def _diff(top: Path, scratch: Path, paths: Sequence[str], tree: Sequence[str]) -> bytes:
+    """A copy of the index takes these paths in, with its new objects beside the repository's; then the tree differs."""
     index = Path(text(["-C", top, "rev-parse", "--path-format=absolute", "--git-path", "index"]))
     objects = text(["-C", top, "rev-parse", "--path-format=absolute", "--git-path", "objects"])
     environ = {
@@ -111,6 +126,9 @@ def _diff(top: Path, scratch: Path) -> bytes:
     (scratch / "objects").mkdir()
     if index.is_file():
         shutil.copy2(index, scratch / "index")  # it knows by its time which files need no second look
-    git(["-C", top, "-c", "advice.addEmbeddedRepo=false", "add", "--all", "--", ":/"], environ=environ)
+    add = ["-c", "advice.addEmbeddedRepo=false", "add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul"]
+    these = "\0".join(f":(top,literal){path}" for path in paths)
+    git(["-C", top, *add], environ=environ, given=os.fsencode(these))
     shape = ["--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color"]
-    return git(["-C", top, "diff", "--cached", *shape, "--src-prefix=a/", "--dst-prefix=b/", "HEAD"], environ=environ)
+    shape += ["--src-prefix=a/", "--dst-prefix=b/"]
+    return git(["-C", top, "diff", "--cached", *shape, "HEAD", "--", *tree], environ=environ)

@@ -112,3 +112,44 @@ def test_a_run_in_a_container_is_told_with_its_variables_of_any_form(cli: Cli, p
     told = cli("show", run.id, "--reproduce").out
     assert "# It ran in a container of alpine; these commands run it outside" in told
     assert """export A='it'"'"'s $HOME'\nexport TOKEN="${TOKEN}"\n""" in told
+
+
+def test_a_sweep_file_that_is_edited_makes_no_other_work_of_its_points(cli: Cli, project: Project, head: str) -> None:
+    project.write("s.yaml", "grid: {seed: [1, 2]}\n")
+    assert cli("add", "s.yaml", *COMMAND).out.startswith("sweep s: 2 added\n")
+    project.write("s.yaml", "grid: {seed: [1, 2, 3]}\n")
+    again = cli("add", "s.yaml", *COMMAND)
+    assert again.out.startswith("sweep s: 1 added; 2 are there already: 2 pending (--again")
+    assert again.err == ""
+    assert "uncommitted" not in again.out
+
+
+def test_points_that_are_added_once_more_for_edited_code_are_told_of(cli: Cli, project: Project, head: str) -> None:
+    project.write("s.yaml", "grid: {seed: [1, 2]}\n")
+    cli("add", "s.yaml", *COMMAND)
+    project.write("train.py", "print('mended')\n")
+    again = cli("add", "s.yaml", *COMMAND)
+    assert again.out.startswith("sweep s: 2 added\n")
+    assert again.err == (
+        "the sweep had these points already, with other code; fingerprint: {ignore: [git]} in the sweep file takes "
+        "such for the same (docs/attempts.md)\n"
+    )
+    assert cli("add", "s.yaml", "--again", *COMMAND).err == "", "as was asked for"
+    other = cli("add", "s.yaml", "--", "python", "other.py")
+    assert "with other code, command; fingerprint: {ignore: [git, overrides.entry_point]}" in other.err
+    project.write("s.yaml", "grid: {seed: [1, 2]}\nfingerprint: {ignore: [git]}\n")
+    assert cli("add", "s.yaml", *COMMAND).out.startswith("sweep s: 2 added\n"), "what is ignored now was not before"
+    project.write("train.py", "print('mended again')\n")
+    assert cli("add", "s.yaml", *COMMAND).out.startswith("sweep s: 0 added; 2 are there already")
+
+
+def test_a_store_within_the_code_is_no_part_of_it(cli: Cli, project: Project) -> None:
+    git(project.folder, "init", "--quiet", "--initial-branch=main")
+    commit(project.folder, "first")
+    for store in ("sqlite:///.here/store.db", "sqlite:///own.db"):
+        for _ in range(2):
+            added = cli("add", "--store", store, "--sweep", "s", "--", "true")
+            assert added.code == 0, added.err
+            assert cli("agent", "--store", store, "--drain").code == 0
+        assert "1 is there already" in added.out
+        assert "uncommitted" not in added.out

@@ -127,6 +127,24 @@ def test_an_edit_in_the_second_of_the_commit_is_seen(repo: Path) -> None:
     assert source.patch == patch.digest
 
 
+def test_files_apart_are_none_of_the_changes(repo: Path) -> None:
+    commit(repo, "second")
+    apart = [repo / "sweep [1].yaml", repo / "store", repo.parent / "elsewhere.yaml"]
+    (repo / "store").mkdir()
+    for path in (repo / "store/store.db", repo / "sweep [1].yaml"):
+        path.write_text("one")
+    assert pin(str(repo), dirty="refuse", apart=apart) == pin(str(repo), apart=apart) == pin(str(repo), "HEAD")
+    assert not pin(str(repo), dirty="ignore", apart=apart)[0].dirty
+    assert not pin(str(repo), in_place=True, apart=apart)[0].dirty
+    git(repo, "add", "--all")
+    (repo / "train.py").write_text("changed")
+    _, patch = pin(str(repo), apart=apart)
+    assert patch is not None
+    assert patch.paths == ("train.py",)
+    assert b"sweep" not in patch.content
+    assert b"store" not in patch.content
+
+
 def test_the_same_changes_have_the_same_digest_and_others_another(repo: Path) -> None:
     (repo / "train.py").write_text("one")
     first = pin(str(repo))
