@@ -73,7 +73,9 @@ def moment(at: float | None) -> str:
 
 
 def state_words(item: Item) -> str:
-    """An item's state and, where it waits, what for: pending (paused)."""
+    """An item's state and, where it waits, what for: pending (paused); or that it is to end: running (stopping)."""
+    if item.stop_requested:
+        return f"{item.state.value} (stopping)"
     if item.hold is None:
         return item.state.value
     until = f" until {moment(item.not_before)}" if item.not_before is not None else ""

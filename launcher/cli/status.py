@@ -10,9 +10,9 @@ import click
 
 from launcher.cli.printing import duration, echo_json, echo_table, label, plain, state_words
 from launcher.cli.targets import filter_options, json_option, opened, selected, store_option
-from launcher.item import Count, Item, ItemFilter, RunState
+from launcher.item import AgentInfo, Count, Item, ItemFilter, RunState
 from launcher.notices import shown
-from launcher.queues import Store
+from launcher.queues import LEASE_SECONDS, Store
 
 STATES = [state.value for state in RunState]
 HOLDS = {"backoff": "backing off", "failures": "held after failures", "paused": "paused"}
@@ -44,14 +44,22 @@ def status(names: tuple[str, ...], which: ItemFilter, store: str | None, as_json
 
 
 def _print_items(items: list[Item]) -> None:
+    now = time.time()
     rows = [
-        (item.id, state_words(item), item.attempt, duration(item.seconds), label(item), item.reason)
+        (item.id, state_words(item), item.attempt, _took(item, now), label(item), item.reason)
         for item in items
     ]  # fmt: skip
     echo_table("", ["ID", "STATE", "ATTEMPT", "TOOK", "POINT", "REASON"], rows, right=["ATTEMPT", "TOOK"])
     tally = Counter(item.state.value for item in items)
     held = Counter(item.hold for item in items if item.hold)
     click.echo(", ".join(f"{tally[state]} {state}{_held(state, held)}" for state in STATES if tally[state]))
+
+
+def _took(item: Item, now: float) -> str:
+    """How long its run took, or has taken until now."""
+    if item.state is RunState.RUNNING and item.started_at is not None:
+        return f"{duration(max(0.0, now - item.started_at))} so far"
+    return duration(item.seconds)
 
 
 def _held(state: str, held: Mapping[str, int]) -> str:
@@ -102,19 +110,24 @@ def _print_overview(store: Store) -> None:
             click.echo()
     if any(count.hold != "backoff" for count in store.holds()):
         click.echo("what is paused or held waits until launcher resume\n")
-    agents = store.agents()
+    _print_agents(store.agents(), time.time())
+
+
+def _print_agents(agents: list[AgentInfo], now: float) -> None:
     if any(agent.detached for agent in agents):
         click.echo("engines have runs that no agent watches; launcher sync collects how they ended\n")
-    if not all(agent.detached for agent in agents):
-        now = time.time()
-        rows = [
-            (agent.id, agent.max_jobs, ", ".join(agent.queues) or "all", duration(now - agent.seen_at))
-            for agent in agents
-            if not agent.detached
-        ]
+    rows, gone = [], []
+    for agent in agents:
+        if not agent.detached:
+            silent = now - agent.seen_at > LEASE_SECONDS
+            gone.append(silent)
+            seen = f"{duration(now - agent.seen_at)}{' (silent)' if silent else ''}"
+            rows.append((agent.id, agent.max_jobs, ", ".join(agent.queues) or "all", seen))
+    if rows:
         echo_table("", ["AGENT", "JOBS", "QUEUES", "LAST SEEN"], rows, right=["JOBS", "LAST SEEN"])
-    else:
-        click.echo("no agent is running; start one: launcher agent")
+    if all(gone):
+        left = "; what these held goes on, or waits again, with the next one" if gone else ""
+        click.echo(f"no agent is running{left}; start one: launcher agent")
 
 
 def _row(entry: dict[str, object]) -> list[object]:

@@ -85,7 +85,7 @@ class Checkouts:
         for tree in list(self._held):
             if _rested(_marker(tree)) and not any(code.is_relative_to(tree) for code in needed):
                 os.close(self._held.pop(tree))
-        markers = sorted(self.cache.glob("trees/*.ready"), key=lambda path: path.stat().st_mtime)
+        markers = sorted(self.cache.glob("trees/*.ready"), key=_used_at)
         total = sum(_noted(marker) for marker in markers)
         for marker in markers:
             if total <= self.limit or not _rested(marker):
@@ -211,7 +211,7 @@ def _marker(tree: Path) -> Path:
 
 
 def _rested(marker: Path) -> bool:
-    return time.time() - marker.stat().st_mtime > RESTING_SECONDS
+    return time.time() - _used_at(marker) > RESTING_SECONDS
 
 
 def _noted(marker: Path) -> int:
@@ -219,6 +219,14 @@ def _noted(marker: Path) -> int:
         return int(marker.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return 0
+
+
+def _used_at(marker: Path) -> float:
+    """When a worktree was last asked for; for ever ago if another process has removed it just now."""
+    try:
+        return marker.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _remove(marker: Path) -> int:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import launcher
 from launcher import launch_add
+from launcher.item import AgentInfo
+from launcher.queues import open_store
 from tests.conftest import Project, Result, until
 
 Cli = Callable[..., Result]
@@ -288,6 +293,34 @@ def test_logs_follow_a_run_to_its_end(project: Project, cli: Cli) -> None:
     project.write("go", "")
     assert follower.communicate(timeout=60) == ("last\n", "")
     agent.communicate(timeout=60)
+
+
+def test_status_tells_how_long_a_run_has_taken_and_that_it_is_being_stopped(project: Project) -> None:
+    project.run("add", "--sweep", "s", "--", "sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done")
+    agent = project.start("agent", "--drain")
+    [item] = json.loads(project.run("status", "s", "--json").out)
+    until(lambda: project.run("logs", item["id"]).out == "ready\n", "its trap")
+    [line] = [line for line in project.run("status", "s").out.splitlines() if " running " in line]
+    assert re.search(r"running +1 +\d\S* m?s so far", line), line
+    project.run("cancel", "s")
+    assert " running (stopping) " in project.run("status", "s").out
+    agent.communicate(timeout=60)
+    assert project.run("status", "s").out.splitlines()[-1] == "1 cancelled"
+
+
+def test_status_tells_which_agents_are_silent(project: Project) -> None:
+    store = open_store(project.store_url)
+    now = time.time()
+    known = AgentInfo("old", "elsewhere", 1, 0.0, (), 2, now - 9000, now - 7200)
+    store.register(known)
+    told = project.run("status").out.splitlines()
+    assert re.search(r"old +2 +all +2 h( 0 m)? \(silent\)", told[-2]), told
+    assert told[-1] == (
+        "no agent is running; what these held goes on, or waits again, with the next one; start one: launcher agent"
+    )
+    store.register(replace(known, id="new", seen_at=now))
+    assert "no agent is running" not in project.run("status").out
+    store.close()
 
 
 def test_an_idle_agent_hears_of_a_new_item(project: Project) -> None:

@@ -198,6 +198,22 @@ def test_a_folder_with_any_name_may_be_a_source(tmp_path: Path, cache: Path) -> 
     assert not list(tmp_path.rglob("ran"))
 
 
+def test_a_checkout_that_another_process_removes_meanwhile_is_no_error(
+    repo: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = checkout(pin(str(repo))[0], cache)
+    glob = Path.glob
+
+    def removed_now(folder: Path, pattern: str) -> list[Path]:
+        found = list(glob(folder, pattern))
+        tree.with_name(f"{tree.name}.ready").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(Path, "glob", removed_now)
+    Checkouts(cache, lambda _: b"", limit=1).trim()
+    assert not tree.with_name(f"{tree.name}.ready").exists()
+
+
 def test_a_checkout_whose_runs_an_engine_has_stays_without_an_agent(repo: Path, cache: Path) -> None:
     tree = checkout(pin(str(repo))[0], cache)
     first = Checkouts(cache, lambda _: b"", limit=1)
