@@ -41,6 +41,10 @@ class StoreFullError(StoreError):
     """The disk of the store is full: nothing was written, and the same may be tried again when there is room."""
 
 
+class StoreGoneError(StoreError):
+    """Another store lies, or none does, where this one was: nothing that is written to it can be found again."""
+
+
 class DeadlockError(StoreError):
     """A transaction was undone, because it and another one waited for each other."""
 

@@ -1,4 +1,5 @@
-"""An agent that is told twice to stop goes, also while its store cannot be reached."""
+"""An agent that is told twice to stop goes, also while its store cannot be reached; so does one whose
+store is gone."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from launcher.errors import StoreError
 from launcher.item import RunState
 from launcher.queues.sqlite import SqliteStore
 from launcher.spec import LaunchSpec
-from tests.conftest import PATIENCE_SECONDS, until
+from tests.conftest import PATIENCE_SECONDS, Project, until
 
 
 def test_the_second_stop_ends_what_runs_without_the_store(
@@ -36,3 +37,18 @@ def test_the_second_stop_ends_what_runs_without_the_store(
     working.join(PATIENCE_SECONDS / 6)
     assert not working.is_alive()
     assert not agent._hand.local()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_an_agent_ends_when_its_store_was_deleted_or_replaced(project: Project, replaced: bool) -> None:
+    project.run("add", "--sweep", "s", "--", "sleep", "1000")
+    agent = project.start("agent")
+    until(lambda: "running" in project.run("status", "s").out, "the run")
+    file = Path(project.store_url.partition(":///")[2])
+    with file.open("rb") as kept:
+        file.unlink()
+        if replaced:
+            file.write_bytes(kept.read())
+        _, told = agent.communicate(timeout=PATIENCE_SECONDS)
+    assert agent.returncode == 1
+    assert f"launcher: {file} was deleted, or replaced by another file, while this process used it" in told

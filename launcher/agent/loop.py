@@ -28,7 +28,7 @@ from launcher.agent.stalls import Stalls
 from launcher.agent.starts import Starts
 from launcher.agent.strays import Strays
 from launcher.agent.troubles import Troubles
-from launcher.errors import RunnerError, StoreError
+from launcher.errors import RunnerError, StoreError, StoreGoneError
 from launcher.item import Cancelled, Lease, Lost, Outcome, Preempted
 from launcher.queues import LEASE_SECONDS, Store
 from launcher.runners import Runners
@@ -149,6 +149,8 @@ class Agent:
                 self._fresh = woken and time.monotonic() < self._looked + self._lease_seconds / 6
             elif self._fresh:  # somebody may have put back something meanwhile
                 self._fresh, more = False, True
+        except StoreGoneError:
+            raise
         except StoreError as error:
             self._fresh = False
             self._wake.wait(self._troubles.store_fails(error))

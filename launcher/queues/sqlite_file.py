@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from launcher.errors import StoreError, StoreFullError
+from launcher.errors import StoreError, StoreFullError, StoreGoneError
 from launcher.queues.migration import SIGNATURE, Schema, SqliteSchema, migrate, plan
 
 BUSY_SECONDS = 60.0
@@ -80,7 +80,8 @@ class SqliteFile:
             partial.unlink(missing_ok=True)
 
     def wait(self, wake: threading.Event, timeout: float) -> bool:
-        """See `Store.wait`: SQLite counts the commits of other connections, and asking for the count is cheap."""
+        """See `Store.wait`: SQLite counts the commits of other connections, and asking for the count is cheap. Raises
+        StoreGoneError if the file was deleted, or another one took its place: SQLite would go on with the old one."""
         deadline = time.monotonic() + timeout
         while True:
             with self._session() as db:
@@ -90,7 +91,15 @@ class SqliteFile:
                 return True
             left = deadline - time.monotonic()
             if left <= 0 or wake.wait(min(POLL_SECONDS, left)):
+                self._still_there()
                 return False
+
+    def _still_there(self) -> None:
+        if self._local.file and _identity(self.path) != self._local.file:
+            raise StoreGoneError(
+                f"{self.path} was deleted, or replaced by another file, while this process used it, which ends now: "
+                "what it would write could not be found again"
+            )
 
     @contextmanager
     def _session(self) -> Iterator[sqlite3.Connection]:
@@ -98,6 +107,7 @@ class SqliteFile:
             db = getattr(self._local, "db", None)
             if db is None:
                 db = self._local.db = connect(self.path, read_only=self._read_only, as_is=self._as_is)
+                self._local.file = _identity(self.path)
                 self._connections.append(db)
             yield db
         except sqlite3.Error as error:
@@ -257,6 +267,15 @@ def _free_bytes(folder: Path) -> int:
     import shutil  # it brings all that compresses, which nobody else needs here
 
     return shutil.disk_usage(folder).free
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """What tells a file from another of the same name; None if there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _bytes(file: Path) -> int:
