@@ -17,6 +17,7 @@ import click
 
 from launcher import tracing
 from launcher.agent import Agent, AgentEvent
+from launcher.agent.host import died_here
 from launcher.cli.printing import label, on_terminal, shown
 from launcher.cli.status import HOLDS
 from launcher.cli.targets import agent_folder, folder_option, opened, store_option
@@ -95,11 +96,25 @@ def agent(
                 target, root, queues=queues or None, max_jobs=max_jobs, drain=drain, slots=slots,
                 runner_options=options, listen=listen,
             )  # fmt: skip
+            if gpus is None and (told := sharing_gpus(target, worker)):
+                listen(AgentEvent("trouble", told))
             with _stopping_on_signals(worker, listen):
                 if submit_only:
                     worker.pass_once(take=True)
                 elif worker.run() and drain and (left := left_behind(target, queues)):
                     listen(AgentEvent("left", left))
+
+
+def sharing_gpus(store: Store, worker: Agent) -> str | None:
+    """What to tell of an agent that gives out all of its machine's GPUs, beside another one that does so, too."""
+    own = worker.info
+    for other in store.agents():
+        if own.room.get("gpus") and other.room.get("gpus") and other.host == own.host and not died_here(other):
+            return (
+                f"agent {other.id} of this machine gives its runs GPUs, too, and both may give out the same one; let "
+                "each have its part, as --gpus 0,1"
+            )
+    return None
 
 
 def left_behind(store: Store, names: Sequence[str]) -> str | None:

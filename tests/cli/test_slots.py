@@ -137,6 +137,20 @@ def test_what_only_an_agent_had_room_for_that_was_stopped_waits_for_it(cli: Cli,
     assert cli("status", "s").out.splitlines()[-1] == "1 finished", large.out
 
 
+@pytest.mark.usefixtures("gpus")
+def test_a_second_agent_that_gives_out_the_same_gpus_says_so(cli: Cli, project: Project) -> None:
+    store = open_store(project.store_url)
+    first = project.start("agent")
+    until(store.agents)
+    [known] = store.agents()
+    assert f"agent {known.id} of this machine gives its runs GPUs, too" in cli("agent", "--drain").out
+    assert "GPUs" not in cli("agent", "--drain", "--gpus", "1").out
+    first.terminate()
+    first.communicate(timeout=60)
+    assert "GPUs" not in cli("agent", "--drain").out
+    store.close()
+
+
 def test_an_agent_that_stays_waits_for_one_with_more_room(cli: Cli, project: Project) -> None:
     added(cli, project, "{cpus: 4}", program="pass\n")
     store = open_store(project.store_url)
