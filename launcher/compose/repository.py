@@ -42,11 +42,14 @@ class Repository:
         from hydra.core.utils import setup_globals
         from packaging.version import Version
 
+        from launcher.compose.reading import Parsed
+
         setup_globals()
         with _caller_keeps_globals():
             version.setbase(version_base)
             self._version_base: Version | None = version.getbase()
             self._loader = ConfigLoaderImpl(create_config_search_path(str(self.folder)))
+            self._loader.repository = Parsed(self._loader.config_search_path)
 
     @staticmethod
     def of_loader(loader: ConfigLoader) -> Repository:

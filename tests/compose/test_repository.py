@@ -73,6 +73,24 @@ def test_a_folder_may_be_relative_and_text(tree: Path, monkeypatch: pytest.Monke
     assert Repository("conf").compose("config", ["seed=3"]).seed == 3
 
 
+def test_what_composing_changes_in_one_config_is_not_in_the_next(tree: Path) -> None:
+    repository = Repository(tree)
+    first = repository.compose("config", ["nested.x.y=5", "++model.name=changed"])
+    OmegaConf.update(first, "nested.x.y", 6)
+    assert repository.compose("config", []) == Repository(tree).compose("config", [])
+
+
+def test_each_search_path_has_files_of_its_own(tree: Path, tmp_path: Path) -> None:
+    other = written(tmp_path / "other", {"model/far.yaml": "name: far\n", "model/svm.yaml": "name: shadowed\n"})
+    repository = Repository(tree)
+    beside = f"hydra.searchpath=[file://{other}]"
+    for _ in range(2):
+        assert repository.compose("config", [beside, "model=far"]).model.name == "far"
+        assert repository.compose("config", [beside]).model.name == "svm"
+        with pytest.raises(ComposeError, match="no option 'far'"):
+            repository.compose("config", ["model=far"])
+
+
 def test_a_folder_that_is_not_there_is_told_with_what_names_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for name in ("nowhere", "file"):
