@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.object_type import ObjectType
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from hydra.plugins.config_source import ConfigResult, ConfigSource
 
 Stamp = tuple[int, ...]
+Known = dict[tuple[str, str, str], tuple[Stamp, Any]]
+
+_OF_PACKAGES: Known = {}
+"""What was parsed of installed packages, Hydra's own configs above all: these stay as they are while a process runs."""
 
 
 class Parsed(ConfigRepository):
@@ -25,7 +29,7 @@ class Parsed(ConfigRepository):
     """
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
-        self._known: dict[tuple[str, str, str], tuple[Stamp, ConfigResult | None]] = {}
+        self._known: Known = {}
         super().__init__(config_search_path)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parsed:
@@ -39,16 +43,17 @@ class Parsed(ConfigRepository):
         stamp = _stamp(source, config_path) if source else None
         if not source or stamp is None:
             return super().load_config(config_path)
+        known = self._known if stamp else _OF_PACKAGES
         place = (source.provider, source.path, config_path)
-        if place not in self._known or self._known[place][0] != stamp:
-            self._known[place] = stamp, super().load_config(config_path)
-        return copy.deepcopy(self._known[place][1])
+        if place not in known or known[place][0] != stamp:
+            known[place] = stamp, super().load_config(config_path)
+        return cast("ConfigResult | None", copy.deepcopy(known[place][1]))
 
 
 def _stamp(source: ConfigSource, config_path: str) -> Stamp | None:
     """What changes with a file of a source; None where its configs are no files, and cost no parsing."""
     if source.scheme() == "pkg":
-        return ()  # of installed packages, which do not change
+        return ()
     if source.scheme() != "file":
         return None
     try:
