@@ -102,10 +102,10 @@ def cli() -> None:
     """From a Hydra grid to finished runs.
 
     \b
-    launcher plan -m model=svm,mlp seed=range(3)    what would run
-    launcher add  -m model=svm,mlp seed=range(3)    queue it
-    launcher agent --max-jobs 2                     run it
-    launcher results                                see what came out
+    launcher plan -m model=svm,mlp 'seed=range(3)'    what would run
+    launcher add  -m model=svm,mlp 'seed=range(3)'    queue it
+    launcher agent --max-jobs 2                       run it
+    launcher results                                  see what came out
     """
 
 
