@@ -60,6 +60,9 @@ SECTIONS = {
         "gc": Entry("gc", "Remove the folders and logs of items that ended long ago"),
     },
 }
+NO_ARGUMENTS: type[click.UsageError] | tuple[()] = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""What click raises, with the help as its message, for a group without a command; click 8.1 prints the help itself."""
+
 COMMANDS = {name: entry for commands in SECTIONS.values() for name, entry in commands.items()}
 
 
@@ -115,6 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = cli.main(args=arguments, prog_name="launcher", standalone_mode=False)
     except click.exceptions.Abort:
         code = _fail("interrupted", 130)
+    except NO_ARGUMENTS as error:
+        click.echo(error.format_message())
+        code = 0
     except click.UsageError as error:
         where = f" (see: {error.ctx.command_path} --help)" if error.ctx else ""
         code = _fail(f"{error.format_message()}{where}", 2)

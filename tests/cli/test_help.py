@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import click
 import pytest
 
-from launcher.cli import COMMANDS, cli
+from launcher.cli import COMMANDS
+from launcher.cli import cli as group
+from tests.conftest import Result
 
 
 def test_help_tells_of_every_command_and_imports_none() -> None:
@@ -29,8 +32,16 @@ def test_help_tells_of_every_command_and_imports_none() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_where_help_says(name: str) -> None:
-    context = click.Context(cli)
-    command = cli.get_command(context, name)
+    context = click.Context(group)
+    command = group.get_command(context, name)
     assert command is not None
     assert command.name == name
     assert command.help
+
+
+@pytest.mark.parametrize("words", [[], ["queue"], ["job"], ["job", "create"], ["store"], ["user"]])
+def test_a_group_without_a_command_prints_its_help(cli: Callable[..., Result], words: list[str]) -> None:
+    asked, alone = cli(*words, "--help"), cli(*words)
+    assert alone == asked
+    assert (alone.code, alone.err) == (0, "")
+    assert alone.out.startswith(f"Usage: {' '.join(['launcher', *words])} ")
