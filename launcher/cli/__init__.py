@@ -3,10 +3,12 @@ Errors become one message and an exit code here, and only here."""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 import click
@@ -136,10 +138,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if os.environ.get("LAUNCHER_DEBUG"):
             raise
-        code = _fail(
-            f"internal error, please report it: {type(error).__name__}: {error} (LAUNCHER_DEBUG=1 shows where)", 1
-        )
+        code = _fail(_unexpected(error), 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _unexpected(error: Exception) -> str:
+    """What nobody foresaw, in words: what the system refuses, a name too long or a full disk, is no bug of ours."""
+    if isinstance(error, OSError):
+        if _nowhere():
+            return "the current folder is gone; change to one that is there"
+        if error.filename:
+            return f"{error.filename}: {error.strerror}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            return f"the output, or a file, cannot be written: {error.strerror}"
+    return f"internal error, please report it: {type(error).__name__}: {error} (LAUNCHER_DEBUG=1 shows where)"
+
+
+def _nowhere() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return True
+    return False
 
 
 def _fail(message: str, code: int) -> int:

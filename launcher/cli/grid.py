@@ -176,7 +176,11 @@ def _app(words: str, entry_point: list[str] | None, config_given: bool, blocks: 
         raise UsageError(f"--app {words!r} and a command after -- contradict each other; give one of them")
     if config_given:
         raise UsageError(f"--app brings its own configs; choose others with: --app '{words} --config-name NAME'")
-    return Outside.of(shlex.split(words), blocks)
+    try:
+        split = shlex.split(words)
+    except ValueError as error:
+        raise UsageError(f"--app {words!r} is not quoted as a shell would take it: {error}") from error
+    return Outside.of(split, blocks)
 
 
 def _revision(file: SweepFile, config_dir: str | None, settings: Settings, terms: dict[str, Any]) -> Revision | None:
