@@ -43,7 +43,9 @@ def test_a_file_is_applied_once_after_its_differences_are_shown(cli: Cli, projec
     assert shown(cli, "gpu")["variables"]["gpus"]["enum"] == [1, 2, 4]
     assert shown(cli, "slow")["paused"] is True
     assert cli("queue", "apply", file).out == "nothing to change\n"
-    project.write("queues.yaml", FILE.replace("max_running: 4", "max_running: 8").replace("paused: true", ""))
+    project.write(
+        "queues.yaml", FILE.replace("max_running: 4", "max_running: 8").replace("paused: true", "paused: false")
+    )
     dry = cli("queue", "apply", "--dry-run", file)
     assert dry.out == (
         "queue gpu\n  - max_running: 4\n  + max_running: 8\nqueue slow\n  - paused: true\n"
@@ -52,6 +54,19 @@ def test_a_file_is_applied_once_after_its_differences_are_shown(cli: Cli, projec
     assert shown(cli, "gpu")["max_running"] == 4
     cli("queue", "apply", file)
     assert (shown(cli, "gpu")["max_running"], shown(cli, "slow")["paused"]) == (8, False)
+
+
+def test_a_queue_that_somebody_paused_stays_so_unless_the_file_says_otherwise(cli: Cli, project: Project) -> None:
+    silent = str(project.write("queues.yaml", "name: q\nmax_running: 4\n"))
+    cli("queue", "apply", silent)
+    cli("queue", "pause", "q")
+    assert cli("queue", "apply", silent).out == "nothing to change\n"
+    project.write("queues.yaml", "name: q\nmax_running: 8\n")
+    assert cli("queue", "apply", silent).out == "queue q\n  - max_running: 4\n  + max_running: 8\n1 queue changed\n"
+    assert (shown(cli, "q")["paused"], shown(cli, "q")["max_running"]) == (True, 8)
+    project.write("queues.yaml", "name: q\nmax_running: 8\npaused: false\n")
+    assert cli("queue", "apply", silent).out == "queue q\n  - paused: true\n1 queue changed\n"
+    assert shown(cli, "q")["paused"] is False
 
 
 def test_what_is_shown_can_be_applied(cli: Cli, project: Project) -> None:
