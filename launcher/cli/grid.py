@@ -23,7 +23,7 @@ from launcher.item import Sweep
 from launcher.provenance import Provenance
 from launcher.settings import Settings, load_settings
 from launcher.sources import DIRTY
-from launcher.spec import CHANGES, LaunchArguments, parse_priority
+from launcher.spec import CHANGES, LaunchArguments, checked_name, parse_priority
 
 if TYPE_CHECKING:
     from launcher.hydra_app.outside import Outside
@@ -128,7 +128,7 @@ def wanted(
     settings = revision.settings if revision else settings
     if module := terms["resolvers"] or settings.resolvers:
         import_resolvers(module, settings.root)
-    name = sweep or file.name
+    name = checked_name(file.name if sweep is None else sweep, "sweep")
     blocks = _blocks(file, overrides, terms)
     app = None
     if terms["app"] is not None:

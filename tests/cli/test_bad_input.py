@@ -40,6 +40,14 @@ Cli = Callable[..., Result]
         (["add", "--sweeep", "x"], "No such option '--sweeep'"),
         (["ad"], "no command 'ad'; did you mean 'add'?"),
         (["agent", "--max-jobs", "0"], "Invalid value for '--max-jobs'"),
+        *(
+            (["add", "seed=1", f"--sweep={name}", "--", "true"], f"sweep name {name!r} is none; expected a text on one")
+            for name in ("-s", " ", "", "a\nb", "a\x7f", "\x1b[31m")
+        ),
+        *(
+            (["queue", "create", "--", name], f"name: {name!r} is not a name of 1 to 64 characters on one line that")
+            for name in ("-q", " ", "a\nb", "a\x7f", "\x1b[31m")
+        ),
         (["queue", "create", "x" * 65], "has 65 characters, expected at most 64"),
     ],
 )
@@ -88,6 +96,21 @@ def test_all_unknown_fields_of_a_sweep_file_are_told_at_once(cli: Cli, project: 
     assert "grid.seed has no value, so the grid is empty" in result.err
     assert "metric.goal is 'up', expected one of maximize, minimize" in result.err
     assert "overrides is 'seed=1', expected a list of override strings" in result.err
+
+
+def test_a_sweep_file_with_a_name_that_is_none_is_refused(cli: Cli, project: Project) -> None:
+    project.write("sweep.yaml", "name: '-s'\n")
+    result = cli("add", "sweep.yaml", "--", "true")
+    assert "sweep file sweep.yaml: sweep name '-s' is none; expected a text on one line" in result.err
+    assert result.code == 2
+
+
+def test_a_config_that_names_another_sweep_is_told_that_it_means_nothing(cli: Cli, project: Project) -> None:
+    project.write("conf/config.yaml", "launch: {sweep_id: '-x', entry_point: ['true']}\n")
+    result = cli("add", "--sweep", "s")
+    assert "launch.sweep_id: '-x' given, but sweep 's' is added; leave it out, and name the sweep there" in result.err
+    assert result.code == 1
+    assert cli("add", "--sweep=s", "launch.sweep_id=s").code == 0
 
 
 def test_bad_points_are_told_grouped_by_cause_and_nothing_is_queued(cli: Cli, project: Project) -> None:
