@@ -229,10 +229,20 @@ def _selection(file: Selection, terms: dict[str, Any]) -> Selection:
 
 
 def _split(words: Sequence[str]) -> tuple[Path | None, list[str]]:
-    files = [word for word in words if "=" not in word and word.endswith((".yaml", ".yml"))]
+    files = [word for word in words if word.endswith((".yaml", ".yml")) and _names_file(word)]
     if len(files) > 1:
         raise UsageError(f"several sweep files: {', '.join(files)}; give one, or add them one after another")
     return (Path(files[0]) if files else None), [word for word in words if word not in files]
+
+
+def _names_file(word: str) -> bool:
+    """Whether a word is the path of a sweep file, there or not, and no override: `out/lr=0.1/sweep.yaml`, where out/ is
+    there, but not `data.file=x.yaml`."""
+    key, equals, _ = word.partition("=")
+    try:
+        return not equals or Path(word).is_file() or ("/" in key and Path(key).parent.is_dir())
+    except OSError:  # no file has so long a name
+        return False
 
 
 def _config_dir(explicit: str | None, settings: Settings) -> Path:
