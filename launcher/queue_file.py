@@ -13,6 +13,7 @@ from launcher.checks import policy_problems
 from launcher.errors import NotFoundError, Problem, UsageError, suggest
 from launcher.item import QueueInfo
 from launcher.queues import Store
+from launcher.runners import RESOURCES
 from launcher.spec import policies
 from launcher.variables import queue_problems
 from launcher.yaml_text import read_yaml
@@ -49,6 +50,11 @@ def queue_info(settings: Mapping[str, Any]) -> tuple[QueueInfo | None, list[Prob
             Problem(
                 "resource_args", f"has {', '.join(others)}, but the resource is {queue.resource}; expected its name"
             )
+        )
+    if not found and queue.resource in RESOURCES and queue.resource in queue.resource_args:
+        name = f"resource_args/{queue.resource}"
+        found += schema.problems(
+            queue.resource_args[queue.resource], name, path=("resource_args", queue.resource), filled=False
         )
     return (None, found) if found else (queue, [])
 

@@ -87,6 +87,15 @@ def test_what_is_shown_can_be_applied(cli: Cli, project: Project) -> None:
         ("name: a\nmax_runing: 1\n", "'max_runing' unknown; did you mean 'max_running'?"),
         ("name: a\nmax_running: 0\n", "max_running: 0 is less than the minimum of 1"),
         ("name: a\nresource: slurm\nresource_args: {ray: {}}\n", "has ray, but the resource is slurm"),
+        (
+            "name: a\nresource_args: {local-process: {gpu: 1}}\n",
+            "resource_args.local-process: 'gpu' unknown; did you mean",
+        ),
+        (
+            "name: a\nresource: slurm\nresource_args: {slurm: {ntasks: few}}\n",
+            "resource_args.slurm.ntasks: 'few' is a str",
+        ),
+        ("name: a\nresource: slurm\nresource_args: {slurm: 3}\n", "resource_args.slurm: 3 is an integer, expected"),
         ("name: a\nresource_args: {local-process: {env: {A: '{{x}}'}}}\n", "'{{x}}' has no schema in variables"),
         ("name: a\nresource_args: {local-process: {env: {A: '{{x y}}'}}}\n", "'{{x y}}' is no variable"),
         ("name: a\nvariables: {x: {type: integer, default: a}}\n", "variables.x.default: 'a' is a string"),
@@ -132,6 +141,12 @@ def test_a_queue_is_created_changed_paused_and_deleted_by_flags(cli: Cli) -> Non
         (["create", "q", "--variables", "["], 2, "--variables is not YAML"),
         (["create", "q", "--variables", "3"], 2, "variables: 3 is an integer, expected an object"),
         (["create", "x" * 65], 2, "has 65 characters, expected at most 64"),
+        (["create", "q", "--resource-args", "{local-process: {gpu: 1}}"], 2, "'gpu' unknown; did you mean 'gpus'?"),
+        (
+            ["update", "default", "--resource-args", "{local-process: {cpus: -1}}"],
+            2,
+            "resource_args.local-process.cpus",
+        ),
         (["update", "defalt", "--max-running", "1"], 1, "no queue named 'defalt'; did you mean 'default'?"),
         (["pause", "defalt"], 1, "defalt"),
         (["resume", "defalt"], 1, "defalt"),
@@ -143,6 +158,17 @@ def test_a_wrong_command_is_told(cli: Cli, words: list[str], code: int, told: st
     assert result.code == code, result.err
     assert told in result.err
     assert result.out == ""
+
+
+def test_what_variables_will_fill_is_not_checked_before(cli: Cli) -> None:
+    held = "{local-process: {gpus: '{{n}}', memory: '{{n}}GB', env: {A: '{{n}}'}}}"
+    words = ["create", "q", "--resource-args", held, "--variables", "{n: {type: integer, default: 1}}"]
+    assert cli("queue", *words).code == 0
+    wrong = cli("queue", "update", "q", "--resource-args", "{local-process: {gpus: '{{n}}', cpus: many}}")
+    assert (wrong.code, wrong.err) == (
+        2,
+        "launcher: queue 'q': resource_args.local-process.cpus: 'many' is a string, expected a number\n",
+    )
 
 
 def test_a_queue_with_waiting_items_is_not_deleted(cli: Cli) -> None:
