@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher.compose.sweepfile import FIELDS
 from tests.conftest import REPOSITORY, Project, Result
 from tests.sources.repositories import NEUTRAL
 
@@ -75,6 +76,11 @@ def test_a_shell_takes_every_example_of_the_help(module: Path) -> None:
 def _taken_by_a_shell(commands: str) -> None:
     done = subprocess.run(["sh", "-n"], input=commands, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, ""), commands
+
+
+def test_the_page_on_sweep_files_lists_all_their_fields() -> None:
+    table = re.findall(r"^\| (`.*?) \|", (REPOSITORY / "docs/sweeps.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(table))) == sorted(FIELDS)
 
 
 @pytest.mark.parametrize("page", PAGES)
