@@ -163,5 +163,6 @@ def _nowhere() -> bool:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"launcher: {message}", err=True)
+    if not os.environ.get("_LAUNCHER_COMPLETE", "").endswith("_complete"):  # a shell completes: words break its prompt
+        click.echo(f"launcher: {message}", err=True)
     return code

@@ -11,7 +11,7 @@ import pytest
 
 from launcher.cli import COMMANDS
 from launcher.cli import cli as group
-from tests.conftest import Result
+from tests.conftest import Project, Result
 
 
 def test_help_tells_of_every_command_and_imports_none() -> None:
@@ -37,6 +37,32 @@ def test_every_command_is_where_help_says(name: str) -> None:
     assert command is not None
     assert command.name == name
     assert command.help
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("launcher st", "plain,status\nplain,store\n"),
+        ("launcher queue sh", "plain,show\n"),
+        ("launcher add --prio", "plain,--priority\n"),
+        ("launcher show a", ""),
+        ("launcher nonsense a", ""),
+        ("launcher plan -- a", ""),
+    ],
+)
+def test_completing_never_writes_into_the_prompt(
+    project: Project, line: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write("pyproject.toml", "[tool.launcher]\nstore = 3\n")
+    project.write("conf/config.yaml", "[")
+    for name, value in {
+        "_LAUNCHER_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")),
+        "LAUNCHER_STORE": "sqlite:////dev/null/store.db",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    command = [sys.executable, "-c", "from launcher.cli import main; main()"]
+    done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip("\n"), done.stderr) == (told.strip("\n"), "")
 
 
 @pytest.mark.parametrize("words", [[], ["queue"], ["job"], ["job", "create"], ["store"], ["user"]])
