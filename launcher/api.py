@@ -19,7 +19,7 @@ from launcher.paths import RunPaths
 from launcher.provenance import Provenance
 from launcher.queues import Store, open_store
 from launcher.settings import data_folder, load_settings, store_files, store_url
-from launcher.spec import DEFAULT_PROJECT_QUEUE, LaunchArguments
+from launcher.spec import DEFAULT_PROJECT_QUEUE, LaunchArguments, checked_name
 
 WAIT_SECONDS = 0.1
 
@@ -141,7 +141,7 @@ def launch_add(  # noqa: PLR0913 - W&B's signature, exactly
     url = store_url()
     with closing(open_store(url)) as store, tracing.adding("launch_add"):
         spec = _dispatcher(store, url).spec(arguments)
-        sweep = Sweep(sweep_id) if sweep_id else None
+        sweep = Sweep(checked_name(sweep_id, "sweep")) if sweep_id else None
         receipt = store.push(sweep, [spec], again=True)
     return QueuedRun(
         id=receipt.ids[0],
@@ -231,8 +231,7 @@ def launch_sweep(  # noqa: PLR0913 - what a sweep is, by name
     >>> launch_sweep("rates", rates, uri=".", project="demo").added  # doctest: +SKIP
     2
     """
-    if not isinstance(name, str) or not name or "\0" in name:
-        raise UsageError(f"sweep name {name!r} is none; expected a text")
+    checked_name(name, "sweep")
     if goal not in GOALS:
         raise UsageError(f"goal {goal!r} is unknown; expected one of {', '.join(GOALS)}")
     if stop_after_failures is not None and (type(stop_after_failures) is not int or stop_after_failures < 1):

@@ -160,6 +160,10 @@ class Dispatcher:
             )
         named = {str(key): value for key, value in node.items() if key != "args" and value is not None}
         own, given = LaunchArguments.from_mapping(named).given(), overlay.given()
+        sweep = given.get("sweep_id")
+        if sweep and own.get("sweep_id", sweep) != sweep:
+            told = f"{own['sweep_id']!r} given, but sweep {sweep!r} is added; leave it out, and name the sweep there"
+            raise SpecError([Problem("launch.sweep_id", told)])
         if not given.keys().isdisjoint(SOURCES):
             own = {name: value for name, value in own.items() if name not in SOURCES}
         elif own.keys().isdisjoint(SOURCES):

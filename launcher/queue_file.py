@@ -13,6 +13,7 @@ from launcher.checks import policy_problems
 from launcher.errors import NotFoundError, Problem, UsageError, suggest
 from launcher.item import QueueInfo
 from launcher.queues import Store
+from launcher.runners import RESOURCES
 from launcher.spec import policies
 from launcher.variables import queue_problems
 from launcher.yaml_text import read_yaml
@@ -50,6 +51,11 @@ def queue_info(settings: Mapping[str, Any]) -> tuple[QueueInfo | None, list[Prob
                 "resource_args", f"has {', '.join(others)}, but the resource is {queue.resource}; expected its name"
             )
         )
+    if not found and queue.resource in RESOURCES and queue.resource in queue.resource_args:
+        name = f"resource_args/{queue.resource}"
+        found += schema.problems(
+            queue.resource_args[queue.resource], name, path=("resource_args", queue.resource), filled=False
+        )
     return (None, found) if found else (queue, [])
 
 
@@ -64,7 +70,8 @@ def update_queue(store: Store, name: str, settings: Mapping[str, Any]) -> QueueI
     before = {key: value for key, value in asdict(found_queue(store, name)).items() if key != "created_at"}
     wanted = _checked({**before, **settings, "name": name})
     store.update_queue(wanted)
-    store.pause_queue(name, paused=wanted.paused)
+    if "paused" in settings:
+        store.pause_queue(name, paused=wanted.paused)
     return found_queue(store, name)
 
 
@@ -83,8 +90,8 @@ def _checked(settings: Mapping[str, Any]) -> QueueInfo:
     return queue
 
 
-def read_queues(path: Path) -> list[QueueInfo]:
-    """The queues of a file: a list of their settings, or one queue's. UsageError lists everything that is wrong."""
+def read_queues(path: Path) -> list[dict[str, Any]]:
+    """The settings of the queues of a file, a list or one queue's. UsageError lists everything that is wrong."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -93,27 +100,29 @@ def read_queues(path: Path) -> list[QueueInfo]:
         raise UsageError(f"queue file {path} is not YAML: {error}") from error
     content = read_yaml(text, f"queue file {path}")
     entries = content if isinstance(content, list) and content else [content]
-    queues: list[QueueInfo] = []
+    queues: list[dict[str, Any]] = []
     problems: list[str] = []
     for number, entry in enumerate(entries, 1):
         if not isinstance(entry, Mapping):
             problems.append(f"queue {number} is {entry!r}, expected a mapping with name, resource, …")
             continue
-        queue, found = queue_info({str(key): value for key, value in entry.items()} | policies(entry))
+        settings = {str(key): value for key, value in entry.items()} | policies(entry)
+        queue, found = queue_info(settings)
         if queue:
-            queues.append(queue)
+            queues.append(settings)
         problems.extend(f"queue {number} ({entry.get('name')!r}): {problem}" for problem in found)
-    names = [queue.name for queue in queues]
+    names = [queue["name"] for queue in queues]
     problems.extend(f"queue {name!r} is there twice" for name in dict.fromkeys(names) if names.count(name) > 1)
     if problems:
         raise UsageError("\n".join(f"queue file {path}: {problem}" for problem in problems))
     return queues
 
 
-def plan_changes(store: Store, wanted: Sequence[QueueInfo]) -> list[Change]:
-    """What it takes to make the store's queues these ones; queues that are not named stay as they are."""
+def plan_changes(store: Store, wanted: Sequence[Mapping[str, Any]]) -> list[Change]:
+    """What it takes to make the store's queues as these settings say; queues that are not named stay as they are, and
+    one that somebody paused stays paused unless its settings say otherwise."""
     known = {queue.name: queue for queue in store.queues()}
-    return [_change(known.get(queue.name), queue) for queue in wanted]
+    return [_change(known.get(settings["name"]), settings) for settings in wanted]
 
 
 def apply_changes(store: Store, changes: Sequence[Change]) -> None:
@@ -127,9 +136,11 @@ def apply_changes(store: Store, changes: Sequence[Change]) -> None:
                 store.pause_queue(change.after.name, paused=change.after.paused)
 
 
-def _change(before: QueueInfo | None, after: QueueInfo) -> Change:
+def _change(before: QueueInfo | None, settings: Mapping[str, Any]) -> Change:
     if before is None:
+        after = _checked(settings)
         return Change(None, after, tuple(_lines({}, _settings(after))))
+    after = _checked({"paused": before.paused, **settings})
     return Change(before, after, tuple(_lines(_settings(before), _settings(after))))
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from launcher import canonical
 from launcher.errors import Problem, suggest
+from launcher.template import placeholders
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -26,10 +27,13 @@ NOT_FINITE = re.compile(rb"g.{6}[\xf0-\xff][\x7f\xff]", re.DOTALL)
 ALWAYS_JSON = frozenset({type(None), bool, int})
 
 
-def problems(document: Any, schema: str = "launch_spec", path: tuple[str | int, ...] = ()) -> list[Problem]:
+def problems(
+    document: Any, schema: str = "launch_spec", path: tuple[str | int, ...] = (), *, filled: bool = True
+) -> list[Problem]:
     """Everything that is wrong with `document`, in the order of its keys; empty when it is right.
 
-    `schema` names a file of `launcher/schemas/`; `path` is where the document lies within a larger one.
+    `schema` names a file of `launcher/schemas/`; `path` is where the document lies within a larger one. Unless it is
+    `filled`, a value that holds a queue's `{{variables}}` may become anything, and is not looked at.
 
     >>> overrides = {"entry_point": [3]}
     >>> spec = {"entity": "", "project": "", "docker": {}, "git": {}, "overrides": overrides, "resource": None}
@@ -43,7 +47,7 @@ def problems(document: Any, schema: str = "launch_spec", path: tuple[str | int, 
         return found  # a validator's verdict on what is not JSON means nothing
     if _fast(schema).is_valid(document):
         return []
-    return _explained(_slow(schema), document, path, f"does not match {schema}.json")
+    return _explained(_slow(schema), document, path, f"does not match {schema}.json", filled=filled)
 
 
 def value_problems(value: Any, definition: Mapping[str, Any], path: tuple[str | int, ...]) -> list[Problem]:
@@ -72,10 +76,19 @@ def definition_problem(definition: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _explained(validator: Any, value: Any, path: tuple[str | int, ...], otherwise: str) -> list[Problem]:
+def _explained(
+    validator: Any, value: Any, path: tuple[str | int, ...], otherwise: str, *, filled: bool = True
+) -> list[Problem]:
     errors = sorted(validator.iter_errors(value), key=_place)
-    explained = list(dict.fromkeys(_explain(error, path) for error in errors))
-    return explained or [Problem(dotted(path), f"{_show(value)} {otherwise}")]
+    if not errors:
+        return [Problem(dotted(path), f"{_show(value)} {otherwise}")]
+    return list(dict.fromkeys(_explain(error, path) for error in errors if filled or not _open(error)))
+
+
+def _open(error: ValidationError) -> bool:
+    """Whether the value that is wrong may be another when its `{{variables}}` are filled."""
+    values = not isinstance(error.instance, dict) or error.validator == "anyOf"
+    return values and any(placeholders(error.instance))
 
 
 def _surely_json(document: Any) -> bool:

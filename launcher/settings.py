@@ -70,13 +70,16 @@ def _table(file: Path) -> dict[str, str] | None:
     ]
     if unknown or ill_typed:
         raise UsageError("\n".join(unknown + ill_typed))
+    if table.get("config_dir", "").startswith("~/"):
+        table["config_dir"] = str(Path(table["config_dir"]).expanduser())
     return table
 
 
 def store_url(explicit: str | None = None, settings: Settings | None = None) -> str:
     """The store's URL: `explicit` > LAUNCHER_STORE > the project's setting > a file in the user's data folder.
 
-    A relative `sqlite:///` path of the project's setting is relative to its pyproject.toml.
+    A relative `sqlite:///` path of the project's setting is relative to its pyproject.toml; `~/` is the user's home,
+    which stores and `data_folder` look up.
     """
     chosen = explicit or os.environ.get("LAUNCHER_STORE")
     if chosen:
@@ -84,7 +87,7 @@ def store_url(explicit: str | None = None, settings: Settings | None = None) -> 
     settings = settings or load_settings()
     if settings.store:
         scheme, _, rest = settings.store.partition(":///")
-        if scheme == "sqlite" and rest and not rest.startswith("/"):
+        if scheme == "sqlite" and rest and not rest.startswith(("/", "~/")):
             return f"sqlite:///{settings.root / rest}"
         return settings.store
     import platformdirs

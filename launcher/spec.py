@@ -35,6 +35,21 @@ VOLATILE = ("run_id", "author", "provenance", "_resume_count", "_traceparent", *
 that the spec's own `fingerprint.ignore` lists."""
 
 
+NAME = re.compile(r"(?!-)(?!\s*\Z)[^\x00-\x1f\x7f-\x9f]+")
+
+
+def checked_name(name: Any, what: str) -> str:
+    """A sweep's name, as people may give it on a command line. UsageError says `what` it is for others.
+
+    >>> checked_name("rates", "sweep")
+    'rates'
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        expected = "expected a text on one line that is not all blank, and does not begin with -"
+        raise UsageError(f"{what} name {name!r} is none; {expected}")
+    return name
+
+
 def parse_priority(value: object) -> int:
     """A priority's number, 0 (critical, first) to 3 (low), from its number or its name; UsageError for others.
 

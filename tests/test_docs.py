@@ -7,9 +7,11 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from launcher.compose.sweepfile import FIELDS
 from tests.conftest import REPOSITORY, Project, Result
 from tests.sources.repositories import NEUTRAL
 
@@ -53,6 +55,32 @@ def _follow(project: Project, text: str) -> None:
         assert "Traceback" not in result.err
         pattern = "".join(".*" if part == "…" else re.escape(part) for part in re.split("(…)", expected))
         assert re.fullmatch(pattern, result.out + result.err, re.DOTALL), (command, result)
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{page}" for page in PAGES)])
+def test_a_shell_takes_every_command_of_a_page(page: str) -> None:
+    for language, text in BLOCK.findall((REPOSITORY / page).read_text(encoding="utf-8")):
+        if language == "console":
+            _taken_by_a_shell("".join(re.findall(r"^\$ (.*\n)", text, re.MULTILINE)))
+        elif language in ("sh", "bash", "shell"):
+            _taken_by_a_shell(text)
+
+
+@pytest.mark.parametrize("module", sorted((REPOSITORY / "launcher/cli").rglob("*.py")), ids=lambda path: path.stem)
+def test_a_shell_takes_every_example_of_the_help(module: Path) -> None:
+    text = module.read_text(encoding="utf-8")
+    for example in re.findall(r"^    \\b\n((?:    \w.*\n)+)", text, re.MULTILINE):
+        _taken_by_a_shell(re.sub(r"(?<=\S)   .*", "", example))  # without the remark beside it
+
+
+def _taken_by_a_shell(commands: str) -> None:
+    done = subprocess.run(["sh", "-n"], input=commands, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), commands
+
+
+def test_the_page_on_sweep_files_lists_all_their_fields() -> None:
+    table = re.findall(r"^\| (`.*?) \|", (REPOSITORY / "docs/sweeps.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(table))) == sorted(FIELDS)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from launcher.errors import UsageError
-from launcher.settings import Settings, load_settings, store_url
+from launcher.queues import open_store
+from launcher.settings import Settings, data_folder, load_settings, store_url
 
 
 def write(folder: Path, text: str) -> Path:
@@ -42,6 +44,16 @@ def test_the_current_folder_is_where_the_search_starts(tmp_path: Path, monkeypat
     (tmp_path / "a").mkdir()
     monkeypatch.chdir(tmp_path / "a")
     assert load_settings() == Settings(tmp_path, config_name="c")
+
+
+def test_paths_may_begin_at_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    write(tmp_path / "a", "[tool.launcher]\nstore = 'sqlite:///~/data/s.db'\nconfig_dir = '~/conf'\n")
+    settings = load_settings(tmp_path / "a")
+    assert settings.config_dir == f"{tmp_path}/home/conf"
+    assert data_folder(store_url(None, settings)) == tmp_path / "home/data"
+    with closing(open_store(store_url(None, settings))):
+        assert (tmp_path / "home/data/s.db").is_file()
 
 
 def test_all_wrong_keys_are_told_at_once(tmp_path: Path) -> None:

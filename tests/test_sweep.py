@@ -111,6 +111,7 @@ def test_an_iterable_that_fails_leaves_the_store_unchanged(project: Project) -> 
     ("arguments", "told"),
     [
         (("", []), "sweep name '' is none; expected a text"),
+        (("-s", []), "sweep name '-s' is none; expected a text on one line that is not all blank, and does not begin"),
         (("s", [3]), "3 is neither a point nor launch_add's arguments by name"),
         (("s", [{"nam": "x"}]), "the spec.nam is not an argument; did you mean 'name'?"),
     ],

@@ -3,10 +3,12 @@ Errors become one message and an exit code here, and only here."""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 import click
@@ -60,6 +62,9 @@ SECTIONS = {
         "gc": Entry("gc", "Remove the folders and logs of items that ended long ago"),
     },
 }
+NO_ARGUMENTS: type[click.UsageError] | tuple[()] = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""What click raises, with the help as its message, for a group without a command; click 8.1 prints the help itself."""
+
 COMMANDS = {name: entry for commands in SECTIONS.values() for name, entry in commands.items()}
 
 
@@ -102,10 +107,10 @@ def cli() -> None:
     """From a Hydra grid to finished runs.
 
     \b
-    launcher plan -m model=svm,mlp seed=range(3)    what would run
-    launcher add  -m model=svm,mlp seed=range(3)    queue it
-    launcher agent --max-jobs 2                     run it
-    launcher results                                see what came out
+    launcher plan -m model=svm,mlp 'seed=range(3)'    what would run
+    launcher add  -m model=svm,mlp 'seed=range(3)'    queue it
+    launcher agent --max-jobs 2                       run it
+    launcher results                                  see what came out
     """
 
 
@@ -115,6 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = cli.main(args=arguments, prog_name="launcher", standalone_mode=False)
     except click.exceptions.Abort:
         code = _fail("interrupted", 130)
+    except NO_ARGUMENTS as error:
+        click.echo(error.format_message())
+        code = 0
     except click.UsageError as error:
         where = f" (see: {error.ctx.command_path} --help)" if error.ctx else ""
         code = _fail(f"{error.format_message()}{where}", 2)
@@ -130,12 +138,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if os.environ.get("LAUNCHER_DEBUG"):
             raise
-        code = _fail(
-            f"internal error, please report it: {type(error).__name__}: {error} (LAUNCHER_DEBUG=1 shows where)", 1
-        )
+        code = _fail(_unexpected(error), 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _unexpected(error: Exception) -> str:
+    """What nobody foresaw, in words: what the system refuses, a name too long or a full disk, is no bug of ours."""
+    if isinstance(error, OSError):
+        if _nowhere():
+            return "the current folder is gone; change to one that is there"
+        if error.filename:
+            return f"{error.filename}: {error.strerror}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+            return f"the output, or a file, cannot be written: {error.strerror}"
+    return f"internal error, please report it: {type(error).__name__}: {error} (LAUNCHER_DEBUG=1 shows where)"
+
+
+def _nowhere() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return True
+    return False
+
+
 def _fail(message: str, code: int) -> int:
-    click.echo(f"launcher: {message}", err=True)
+    if not os.environ.get("_LAUNCHER_COMPLETE", "").endswith("_complete"):  # a shell completes: words break its prompt
+        click.echo(f"launcher: {message}", err=True)
     return code

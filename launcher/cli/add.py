@@ -41,7 +41,7 @@ def plan(
     """Print every run that `add` would queue; write nothing anywhere.
 
     \b
-    launcher plan -m model=svm,mlp seed=range(3) -- python train.py
+    launcher plan -m model=svm,mlp 'seed=range(3)' -- python train.py
     launcher plan sweeps/digits.yaml
     """
     asked = wanted(ctx.obj, **given)
@@ -107,8 +107,8 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
     """Queue a run, or with -m (or a sweep file) one run for each point of a grid.
 
     \b
-    launcher add -m model=svm,mlp seed=range(3) -- python train.py
-    launcher add -m --app train.py model=svm,mlp seed=range(3)
+    launcher add -m model=svm,mlp 'seed=range(3)' -- python train.py
+    launcher add -m --app train.py model=svm,mlp 'seed=range(3)'
     launcher add sweeps/digits.yaml
     """
     asked = wanted(ctx.obj, **given)

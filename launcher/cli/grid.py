@@ -23,7 +23,7 @@ from launcher.item import Sweep
 from launcher.provenance import Provenance
 from launcher.settings import Settings, load_settings
 from launcher.sources import DIRTY
-from launcher.spec import CHANGES, LaunchArguments, parse_priority
+from launcher.spec import CHANGES, LaunchArguments, checked_name, parse_priority
 
 if TYPE_CHECKING:
     from launcher.hydra_app.outside import Outside
@@ -130,7 +130,7 @@ def wanted(
     settings = revision.settings if revision else settings
     if module := terms["resolvers"] or settings.resolvers:
         import_resolvers(module, settings.root)
-    name = sweep or file.name
+    name = checked_name(file.name if sweep is None else sweep, "sweep")
     blocks = _blocks(file, overrides, terms)
     app = None
     if terms["app"] is not None:
@@ -179,7 +179,11 @@ def _app(words: str, entry_point: list[str] | None, config_given: bool, blocks: 
         raise UsageError(f"--app {words!r} and a command after -- contradict each other; give one of them")
     if config_given:
         raise UsageError(f"--app brings its own configs; choose others with: --app '{words} --config-name NAME'")
-    return Outside.of(shlex.split(words), blocks)
+    try:
+        split = shlex.split(words)
+    except ValueError as error:
+        raise UsageError(f"--app {words!r} is not quoted as a shell would take it: {error}") from error
+    return Outside.of(split, blocks)
 
 
 def _revision(file: SweepFile, config_dir: str | None, settings: Settings, terms: dict[str, Any]) -> Revision | None:
@@ -228,10 +232,20 @@ def _selection(file: Selection, terms: dict[str, Any]) -> Selection:
 
 
 def _split(words: Sequence[str]) -> tuple[Path | None, list[str]]:
-    files = [word for word in words if "=" not in word and word.endswith((".yaml", ".yml"))]
+    files = [word for word in words if word.endswith((".yaml", ".yml")) and _names_file(word)]
     if len(files) > 1:
         raise UsageError(f"several sweep files: {', '.join(files)}; give one, or add them one after another")
     return (Path(files[0]) if files else None), [word for word in words if word not in files]
+
+
+def _names_file(word: str) -> bool:
+    """Whether a word is the path of a sweep file, there or not, and no override: `out/lr=0.1/sweep.yaml`, where out/ is
+    there, but not `data.file=x.yaml`."""
+    key, equals, _ = word.partition("=")
+    try:
+        return not equals or Path(word).is_file() or ("/" in key and Path(key).parent.is_dir())
+    except OSError:  # no file has so long a name
+        return False
 
 
 def _config_dir(explicit: str | None, settings: Settings) -> Path:

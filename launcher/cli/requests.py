@@ -15,7 +15,8 @@ from launcher.spec import LaunchSpec
 
 def shown_requests(specs: Iterable[LaunchSpec], folder: Path) -> Iterator[str]:
     """The requests of these specs, of each runner together, as an agent with this `folder` would make them. Items are
-    called ITEM1, ITEM2, …, their code lies in CODE, an image to be built is IMAGE, for none of these is there yet."""
+    called ITEM1, ITEM2, …, their code lies in CODE, an image to be built is IMAGE, for none of these is there yet; what
+    they take from an agent's environment need not be in ours."""
     root = folder / "runs"
     requests: dict[str, list[Request]] = {}
     runners: dict[str, Runner] = {}
@@ -27,13 +28,23 @@ def shown_requests(specs: Iterable[LaunchSpec], folder: Path) -> Iterator[str]:
         lease = _lease(spec, f"ITEM{number}")
         paths = RunPaths.of(root, lease.item.id, 1)
         code = "CODE" if spec.document.get("uri") else ""
-        requests[resource].append(runners[resource].request(lease, paths, code, os.environ))
+        requests[resource].append(runners[resource].request(lease, paths, code, _environ(spec)))
     try:
         for resource, runner in runners.items():
             yield from runner.show(requests[resource], root)
     finally:
         for runner in runners.values():
             runner.close()
+
+
+def _environ(spec: LaunchSpec) -> dict[str, str]:
+    """Our environment, and in it, as `${NAME}`, what the run takes from its agent's and ours has not."""
+    document = spec.document
+    arguments = (document.get("resource_args") or {}).get(document.get("resource")) or {}
+    env = arguments.get("env")
+    listed = [env] if isinstance(env, str) else env if isinstance(env, list) else []
+    names = [*(document.get("secrets") or ()), *(str(entry) for entry in listed if "=" not in str(entry))]
+    return {name: f"${{{name}}}" for name in names} | dict(os.environ)
 
 
 def _lease(spec: LaunchSpec, name: str) -> Lease:

@@ -33,7 +33,9 @@ def of_here(rev: str, config_dir: str | None, settings: Settings) -> Revision:
 
     Raises SourceError for an unknown revision, with those that there are.
     """
-    configs = (Path(config_dir) if config_dir else settings.root / (settings.config_dir or "conf")).absolute()
+    configs = (
+        Path(config_dir).expanduser() if config_dir else settings.root / (settings.config_dir or "conf")
+    ).absolute()
     there = next(folder for folder in (configs, *configs.parents) if folder.is_dir())  # it may be gone since
     source, _ = pin(str(there), rev)
     assert source.folder

@@ -3,8 +3,10 @@ once a grid, from the overrides alone; whether the config allows it is the plan'
 
 from __future__ import annotations
 
+import math
 import random
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,9 @@ FLOAT = re.compile(r"-?(0|[1-9][0-9]*)\.[0-9]+([eE][-+]?[0-9]+)?")
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 NOT_WORDS = frozenset({"null", "true", "false", "inf", "nan"})
 SHUFFLE_SEED = 0
+LISTED = 1_000_000
+"""Values that a key may have at most where they are listed: a range of floats, and what is shuffled. A plain range of
+whole numbers is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,8 @@ def axis_strings(override: Override) -> Sequence[str]:
         raise ComposeError(f"{override.input_line}: an interval has no points; name its values, or use range()")
     try:
         value: Any = override.value()
+        if override.is_range_sweep():
+            _check_count(override)
         if override.is_range_sweep() and not value.shuffle and isinstance(numbers := value.range(), range):
             strings: Sequence[str] = RangeStrings(key, numbers)
         else:
@@ -99,6 +106,21 @@ def axis_strings(override: Override) -> Sequence[str]:
     if not strings:
         raise ComposeError(f"{override.input_line}: no value, so the grid is empty; give this key at least one")
     return strings
+
+
+def _check_count(override: Override) -> None:
+    """Refuse a range of more values than can be listed, or counted, before anything lists them."""
+    value: Any = override.value()
+    start, stop, step = value.start, value.stop, value.step
+    whole = all(isinstance(number, int) for number in (start, stop, step))
+    if not step:
+        return  # Hydra has words for it
+    count = -((start - stop) // step) if whole else (float(stop) - float(start)) / float(step)
+    most = sys.maxsize if whole and not value.shuffle else LISTED
+    if not count <= most:  # nor is NaN
+        told = f"{count:,}" if whole else f"{count:,.0f}" if math.isfinite(count) else "endlessly many"
+        kind = "range of floats, or a shuffled one," if most == LISTED else "range of whole numbers"
+        raise ComposeError(f"{override.input_line}: {told} values; a {kind} may have {most:,}; take a larger step")
 
 
 @contextmanager

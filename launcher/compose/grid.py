@@ -4,7 +4,9 @@ composed, and holds none of them."""
 from __future__ import annotations
 
 import itertools
+import math
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -97,10 +99,14 @@ class Grid:
     ) -> Grid:
         """The union of `blocks`; `options` are the grid's other fields. Without `multirun` it must be a single point.
 
-        Raises ComposeError for overrides that do not parse, for axes without values, and for sweeps without multirun.
+        Raises ComposeError for overrides that do not parse, for axes without values or with too many, and for sweeps
+        without multirun.
         """
         routes: Counter[str] = Counter()
         parts = tuple(_part(repository, config_name, block, routes, multirun=multirun) for block in blocks)
+        size = sum(math.prod(map(len, part.product.dimensions)) for part in parts)
+        if size > sys.maxsize:
+            raise ComposeError(f"the grid has {size:,} points, at most {sys.maxsize:,} can be; give fewer values")
         return Grid(parts, routes=routes, **options)
 
     def __len__(self) -> int:

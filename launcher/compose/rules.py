@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import ast
+import itertools
+import keyword
 import operator
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,12 +25,20 @@ COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 CONSTANTS = {"null": None, "true": True, "false": False}
 ACCEPTED = "dotted keys, numbers, quoted texts, lists, ==, !=, <, <=, >, >=, in, and, or, not"
+WHOLE = ("config", "cfg", "root", "_root_")
+"""What people call the config as a whole, which needs no name."""
+
+DOTTED_KEYWORD = re.compile(rf"([A-Za-z_][\w.]*)\.({'|'.join(keyword.kwlist)})\b")
 LONGEST = 2000
 """Characters. Longer conditions could nest deeper than Python's parser and the closures can follow."""
 
 
 class _KeyMissingError(Exception):
     """A dotted key that this point's config does not have."""
+
+
+class _NoValueError(Exception):
+    """A key that has keys below it, where a value is compared."""
 
 
 class _OtherFormError(Exception):
@@ -57,7 +68,7 @@ class Rule:
                 test = _compiled(ast.parse(text.strip(), mode="eval").body, keys)
                 return Rule(kind, text, tuple(keys), test)
             except SyntaxError as error:
-                reason = error.msg
+                reason = _quoting(text) or error.msg
             except (_OtherFormError, ValueError) as error:
                 reason = str(error)
             except (RecursionError, MemoryError):
@@ -70,13 +81,17 @@ class Rule:
             raise ComposeError(f"{self} reads {', '.join(unknown)}, which only the running app can resolve")
         try:
             return bool(self._test(config)) is (self.kind == "require")
-        except _KeyMissingError as error:
-            raise ComposeError(f"{self}: {error}") from error
-        except TypeError as error:
+        except (_KeyMissingError, _NoValueError, TypeError) as error:
             raise ComposeError(f"{self}: {error}") from error
 
     def __str__(self) -> str:
         return f"{self.kind} {self.text!r}"
+
+
+def _quoting(text: str) -> str:
+    """How to write a key that is a word of Python's; empty where none is."""
+    found = DOTTED_KEYWORD.search(text)
+    return f"{found[2]!r} is a word of Python's; write {found[1]}[{found[2]!r}]" if found else ""
 
 
 def _compiled(node: ast.expr, keys: list[str]) -> Test:  # noqa: PLR0911 - one return a form
@@ -91,7 +106,7 @@ def _compiled(node: ast.expr, keys: list[str]) -> Test:  # noqa: PLR0911 - one r
         case ast.UnaryOp(ast.USub(), ast.Constant(int() | float() as number)):
             return lambda _: -number
         case ast.Compare(left, ops, comparators):
-            return _comparison([_compiled(side, keys) for side in (left, *comparators)], ops)
+            return _comparison([left, *comparators], ops, keys)
         case ast.Constant(value) if value is None or isinstance(value, str | int | float):
             return lambda _: value
         case ast.List(elements) | ast.Tuple(elements):
@@ -104,20 +119,33 @@ def _compiled(node: ast.expr, keys: list[str]) -> Test:  # noqa: PLR0911 - one r
     raise _OtherFormError(f"{ast.unparse(node)!r} is not accepted")
 
 
-def _comparison(sides: Sequence[Test], ops: Sequence[ast.cmpop]) -> Test:
-    """`a < b < c`, as Python reads it."""
-    steps = [(COMPARISONS[type(op)], right) for op, right in zip(ops, sides[1:], strict=True)]
+def _comparison(nodes: Sequence[ast.expr], ops: Sequence[ast.cmpop], keys: list[str]) -> Test:
+    """`a < b < c`, as Python reads it, but that a mapping is no value: `model == 'svm'` would never hold."""
+    first, *sides = [_compiled(node, keys) for node in nodes]
+    steps = list(zip([COMPARISONS[type(op)] for op in ops], ops, sides, itertools.pairwise(nodes), strict=True))
 
     def test(config: Config) -> bool:
-        left = sides[0](config)
-        for compare, side in steps:
+        left = first(config)
+        for compare, op, side, (left_node, right_node) in steps:
             right = side(config)
+            if type(left) is dict:
+                _refuse_mapping(left_node, left, right)
+            elif type(right) is dict and not isinstance(op, ast.In | ast.NotIn):
+                _refuse_mapping(right_node, right, left)
             if not compare(left, right):
                 return False
             left = right
         return True
 
     return test
+
+
+def _refuse_mapping(node: ast.expr, value: Mapping[str, Any], other: Any) -> None:
+    if other is None or type(other) is dict:
+        return
+    name = ast.unparse(node)
+    below = ", ".join(_written([name, key]) for key in value) or "none"
+    raise _NoValueError(f"{name} is a mapping and no value; name a key of it: {below}")
 
 
 def _path(node: ast.expr) -> tuple[str | int, ...]:
@@ -137,18 +165,64 @@ def _lookup(path: Sequence[str | int], keys: list[str]) -> Test:
 
     def value(config: Config) -> Any:
         found: Any = config
-        for key in path:
+        for depth, key in enumerate(path):
             try:
                 found = found[key]
             except (KeyError, IndexError, TypeError):
                 known = list(found) if isinstance(found, Mapping) else []
-                raise _KeyMissingError(
-                    f"no key {dotted!r} ({suggest(str(key), known)}); where a key may be absent, ask for it first: "
-                    f"{str(key)!r} in {'.'.join(map(str, path[:-1])) or 'its parent'} and …"
-                ) from None
+                told = _ask(path, depth, known) if depth else _misnamed(path, config, known)
+                raise _KeyMissingError(f"no key {dotted!r} {told}") from None
         return found
 
     return value
+
+
+def _ask(path: Sequence[str | int], depth: int, known: Sequence[str]) -> str:
+    parent = _written(path[:depth])
+    return (
+        f"({suggest(str(path[depth]), known)}); where a key may be absent, ask for it first: "
+        f"{str(path[depth])!r} in {parent} and …"
+    )
+
+
+def _misnamed(path: Sequence[str | int], config: Config, known: Sequence[str]) -> str:
+    """What may be meant by a path whose first key the config does not have."""
+    if path[0] in WHOLE:
+        told = f"as {_written(path[1:])}" if path[1:] else f"known: {', '.join(sorted(known))}"
+        return f"at the root; the config as a whole has no name, its keys are named alone, {told}"
+    if below := [_written([*above, *path]) for above in _above(path, config, ())]:
+        return f"at the root; did you mean {' or '.join(below)}?"
+    return f"({suggest(str(path[0]), known)}); a condition needs the keys at the root in every point"
+
+
+def _above(path: Sequence[str | int], config: Mapping[Any, Any], at: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Where below the root the whole `path` is."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            if _holds(value, path):
+                yield (*at, str(key))
+            yield from _above(path, value, (*at, str(key)))
+
+
+def _holds(config: Any, path: Sequence[str | int]) -> bool:
+    for key in path:
+        if not isinstance(config, Mapping) or key not in config:
+            return False
+        config = config[key]
+    return True
+
+
+def _written(path: Sequence[str | int]) -> str:
+    """A path as conditions write it.
+
+    >>> _written(["loss", "lambda", 0, "weight"])
+    "loss['lambda'][0].weight"
+    """
+    text = ""
+    for key in path:
+        plain = isinstance(key, str) and (not text or (key.isidentifier() and not keyword.iskeyword(key)))
+        text += f"{'.' if text else ''}{key}" if plain else f"[{key!r}]"
+    return text
 
 
 def _touches(key: str, deferred: Sequence[str]) -> bool:

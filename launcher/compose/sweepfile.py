@@ -14,7 +14,7 @@ from launcher.compose.grid import Block, Selection
 from launcher.compose.rules import Rule
 from launcher.errors import UsageError, suggest
 from launcher.item import GOALS
-from launcher.spec import POLICIES, parse_priority, policies
+from launcher.spec import POLICIES, checked_name, parse_priority, policies
 from launcher.yaml_text import read_yaml
 
 ORDERS = ("grid", "shuffle")
@@ -103,6 +103,14 @@ def _problems(content: Mapping[Any, Any], fields: Mapping[str, Callable[[str, An
 def _text(name: str, value: Any) -> Iterator[str]:
     if not isinstance(value, str):
         yield f"{name} is {value!r}, expected a string"
+
+
+def _sweep_name(name: str, value: Any) -> Iterator[str]:
+    yield from _text(name, value)
+    try:
+        checked_name(str(value), "sweep")
+    except UsageError as error:
+        yield str(error)
 
 
 def _override_strings(name: str, value: Any) -> Iterator[str]:
@@ -199,7 +207,7 @@ BLOCK_FIELDS = {
     "repeat": _repeat,
 }  # fmt: skip
 FIELDS = {
-    "name": _text, "config_dir": _text, "config_name": _text, "config_rev": _text, "config_repo": _text,
+    "name": _sweep_name, "config_dir": _text, "config_name": _text, "config_rev": _text, "config_repo": _text,
     "metric": _metric, "queue": _text, "priority": _priority,
     **BLOCK_FIELDS, "blocks": _blocks, "sample": _sample, "order": _order, "stop_after_failures": _count,
     "notify": notices.problems,

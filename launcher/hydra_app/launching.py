@@ -26,7 +26,7 @@ from launcher.making import building, keeping, registering
 from launcher.provenance import Provenance
 from launcher.queues import Store, open_store
 from launcher.settings import data_folder, load_settings, store_files, store_url
-from launcher.spec import DEFAULT_PROJECT_QUEUE, LaunchArguments, LaunchSpec, parse_priority
+from launcher.spec import DEFAULT_PROJECT_QUEUE, LaunchArguments, LaunchSpec, checked_name, parse_priority
 
 if TYPE_CHECKING:
     from hydra._internal.callbacks import Callbacks
@@ -83,7 +83,7 @@ class Multirun:
                 app = keep_task(master, loader, callbacks, task, config)
             if given["goal"] not in GOALS:
                 raise UsageError(f"hydra.launcher.goal is {given['goal']!r}, expected one of {', '.join(GOALS)}")
-            name = given["sweep"] or _name(config, app, master)
+            name = checked_name(given["sweep"] or _name(config, app, master), "sweep")
             sweep = Sweep(name, given["metric"], given["goal"], stop_after_failures=given["stop_after_failures"])
             overlay = _overlay(named, name, app)
             return Multirun(app, master, config, loader, sweep, store_url(given["store"]), overlay, given["again"])

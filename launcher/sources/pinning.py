@@ -30,9 +30,9 @@ def pin(
     """The source that `uri` means now, and the uncommitted changes that belong to it. Nothing is written.
 
     A git remote is pinned to the commit of `version` (branch, tag or commit; default: its HEAD), a local folder to that
-    of its repository, with the changes over its HEAD unless a version is named; `dirty` is one of DIRTY, and
-    changes of the files `apart` are none of the code. A folder outside of git, and any with `in_place`, is used as it
-    is when a run starts.
+    of its repository, with the changes over its HEAD unless a version is named; `dirty` is one of DIRTY, and changes of
+    the files `apart` are none of the code. A folder outside of git, and any with `in_place`, is used as it is when a
+    run starts; `refuse` takes no folder outside of git, and in place none that has changes now.
     Raises SourceError for what is not there, for unknown versions, and for changes that cannot be recorded.
     """
     if REMOTE.match(uri):
@@ -51,10 +51,14 @@ def pin(
     if top is None:
         if version:
             raise SourceError(f"version {version!r} needs git, but {str(folder)!r} is in no repository with a commit")
+        if dirty == "refuse":
+            raise SourceError(f"the code in {folder} is in no git repository with a commit; git init, and commit it")
         return Source(folder=str(folder)), None
     if in_place:
         if version:
             raise SourceError(f"version {version!r} and in_place contradict each other; give one of them")
+        if dirty == "refuse":
+            _refuse_changes(top, apart)
         there = bool(changed(top, apart))
         return Source(folder=str(folder), commit=_commit(top, "HEAD"), dirty=there, in_place=True), None
     return _pin_folder(folder, top, version, dirty, apart)
@@ -65,12 +69,8 @@ def _pin_folder(
 ) -> tuple[Source, Patch | None]:
     commit = _commit(top, version or "HEAD")
     patch = None
-    if not version and dirty == "refuse" and (paths := changed(top, apart)):
-        more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-        raise SourceError(
-            f"{top} has uncommitted changes ({', '.join(paths[:SHOWN])}{more}); commit them, or add with "
-            "--dirty include"
-        )
+    if not version and dirty == "refuse":
+        _refuse_changes(top, apart)
     if not version and dirty == "include":
         patch = record(top, apart)
     left_out = not version and dirty == "ignore" and uncommitted(top, apart)
@@ -79,6 +79,15 @@ def _pin_folder(
         folder=str(top), repo=_origin(top, commit), commit=commit, patch=patch.digest if patch else None,
         subdir="" if subdir == "." else subdir, dirty=left_out,
     ), patch  # fmt: skip
+
+
+def _refuse_changes(top: Path, apart: Collection[Path]) -> None:
+    if paths := changed(top, apart):
+        more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+        raise SourceError(
+            f"{top} has uncommitted changes ({', '.join(paths[:SHOWN])}{more}); commit them, or add with "
+            "--dirty include"
+        )
 
 
 def preserve(source: Source) -> None:

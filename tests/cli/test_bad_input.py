@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,12 +32,25 @@ Cli = Callable[..., Result]
         (["add", "seed=1,2"], "seed=1,2: several values for one run; add -m"),
         (["add", "-m", "seed=", "lr"], "override 'lr' does not parse"),
         (["add", "-m", "lr=interval(0,1)"], "lr=interval(0,1): an interval has no points"),
+        (["add", "-m", "lr=range(0,1,1e-9)"], "lr=range(0,1,1e-9): 1,000,000,000 values; a range of floats"),
+        (["add", "--app", "'train.py"], '--app "\'train.py" is not quoted as a shell would take it: No closing quot'),
         (["add", "nothing.yaml"], "no sweep file nothing.yaml"),
+        (["add", "conf/lr=0.1.yaml"], "no sweep file conf/lr=0.1.yaml"),
+        (["add", "./lr=0.1/nothing.yaml"], "no sweep file lr=0.1/nothing.yaml"),
+        (["add", "sede=x.yaml"], "no key 'sede' in config 'config' (overrides: sede=x.yaml); did you mean 'seed'"),
         (["add", "seed=1", "--priority", "urgent"], "priority 'urgent' is unknown; expected one of 0 (critical)"),
         (["add", "seed=1", "--"], "nothing follows --; expected the command to run"),
         (["add", "--sweeep", "x"], "No such option '--sweeep'"),
         (["ad"], "no command 'ad'; did you mean 'add'?"),
         (["agent", "--max-jobs", "0"], "Invalid value for '--max-jobs'"),
+        *(
+            (["add", "seed=1", f"--sweep={name}", "--", "true"], f"sweep name {name!r} is none; expected a text on one")
+            for name in ("-s", " ", "", "a\nb", "a\x7f", "\x1b[31m")
+        ),
+        *(
+            (["queue", "create", "--", name], f"name: {name!r} is not a name of 1 to 64 characters on one line that")
+            for name in ("-q", " ", "a\nb", "a\x7f", "\x1b[31m")
+        ),
         (["queue", "create", "x" * 65], "has 65 characters, expected at most 64"),
     ],
 )
@@ -84,6 +99,21 @@ def test_all_unknown_fields_of_a_sweep_file_are_told_at_once(cli: Cli, project: 
     assert "grid.seed has no value, so the grid is empty" in result.err
     assert "metric.goal is 'up', expected one of maximize, minimize" in result.err
     assert "overrides is 'seed=1', expected a list of override strings" in result.err
+
+
+def test_a_sweep_file_with_a_name_that_is_none_is_refused(cli: Cli, project: Project) -> None:
+    project.write("sweep.yaml", "name: '-s'\n")
+    result = cli("add", "sweep.yaml", "--", "true")
+    assert "sweep file sweep.yaml: sweep name '-s' is none; expected a text on one line" in result.err
+    assert result.code == 2
+
+
+def test_a_config_that_names_another_sweep_is_told_that_it_means_nothing(cli: Cli, project: Project) -> None:
+    project.write("conf/config.yaml", "launch: {sweep_id: '-x', entry_point: ['true']}\n")
+    result = cli("add", "--sweep", "s")
+    assert "launch.sweep_id: '-x' given, but sweep 's' is added; leave it out, and name the sweep there" in result.err
+    assert result.code == 1
+    assert cli("add", "--sweep=s", "launch.sweep_id=s").code == 0
 
 
 def test_bad_points_are_told_grouped_by_cause_and_nothing_is_queued(cli: Cli, project: Project) -> None:
@@ -159,3 +189,48 @@ def test_many_points_want_a_yes(cli: Cli) -> None:
     result = cli("plan", "-m", "seed=range(10001)", "--", "true")
     assert "the grid has 10,001 points; add --yes if that is meant" in result.err
     assert result.code == 2
+
+
+@pytest.mark.parametrize("command", [["--help"], ["status"], ["status", "--json"], ["plan", "seed=1", "--", "true"]])
+def test_output_that_cannot_be_written_is_told_once(project: Project, command: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "launcher", *command]
+        done = subprocess.run(words, cwd=project.folder, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.stderr == "launcher: the output, or a file, cannot be written: No space left on device\n"
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("command", [["status"], ["plan", "seed=1", "--", "true"], ["agent", "--drain"]])
+def test_a_current_folder_that_is_gone_is_told(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    result = cli(*command)
+    assert (result.code, result.err) == (1, "launcher: the current folder is gone; change to one that is there\n")
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["plan", "-cd", LONG, "--", "true"],
+        ["agent", "--dir", LONG, "--drain"],
+        ["store", "backup", LONG],
+        ["plan", "--app", LONG],
+        ["add", "--config-repo", LONG, "--", "true"],
+        ["status", "--store", f"sqlite:///{LONG}/store.db"],
+    ],
+)
+def test_a_name_too_long_is_told_with_the_name(cli: Cli, command: list[str]) -> None:
+    assert cli("status").code == 0  # so that there is a store
+    result = cli(*command)
+    assert result.code == 1
+    assert LONG in result.err
+    assert "File name too long" in result.err
+    assert "internal error" not in result.err
+    assert result.err.count("\n") == 1

@@ -58,6 +58,16 @@ def test_the_command_line_adds_to_every_block_of_a_file(cli: Cli, project: Proje
     ]  # fmt: skip
 
 
+def test_the_path_of_a_sweep_file_may_hold_an_equals_sign(cli: Cli, project: Project) -> None:
+    project.write("out/lr=0.1/a=b.yaml", "grid: {seed: [1, 2]}\n")
+    project.write("c=d.yaml", "grid: {seed: [3]}\n")
+    for path, overrides in (("out/lr=0.1/a=b.yaml", ["seed=1"]), ("c=d.yaml", ["seed=3"])):
+        [first, *_] = json.loads(cli("plan", path, "--json", "--", "true").out)
+        assert (first["sweep"], first["overrides"]) == (path.rpartition("/")[2].removesuffix(".yaml"), overrides)
+    [point] = json.loads(cli("plan", f"name={'x' * 300}.yaml", "--json", "--", "true").out)
+    assert point["overrides"] == [f"name={'x' * 300}.yaml"]
+
+
 def test_verify_says_that_points_equal_hydras(cli: Cli, project: Project) -> None:
     result = cli("add", "-m", "seed=range(30)", "--verify", "4", *COMMAND)
     assert (result.code, result.err) == (0, "4 points composed with Hydra too: all equal\n")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import click
 import pytest
 
-from launcher.cli import COMMANDS, cli
+from launcher.cli import COMMANDS
+from launcher.cli import cli as group
+from tests.conftest import Project, Result
 
 
 def test_help_tells_of_every_command_and_imports_none() -> None:
@@ -29,8 +32,42 @@ def test_help_tells_of_every_command_and_imports_none() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_where_help_says(name: str) -> None:
-    context = click.Context(cli)
-    command = cli.get_command(context, name)
+    context = click.Context(group)
+    command = group.get_command(context, name)
     assert command is not None
     assert command.name == name
     assert command.help
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("launcher st", "plain,status\nplain,store\n"),
+        ("launcher queue sh", "plain,show\n"),
+        ("launcher add --prio", "plain,--priority\n"),
+        ("launcher show a", ""),
+        ("launcher nonsense a", ""),
+        ("launcher plan -- a", ""),
+    ],
+)
+def test_completing_never_writes_into_the_prompt(
+    project: Project, line: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write("pyproject.toml", "[tool.launcher]\nstore = 3\n")
+    project.write("conf/config.yaml", "[")
+    for name, value in {
+        "_LAUNCHER_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")),
+        "LAUNCHER_STORE": "sqlite:////dev/null/store.db",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    command = [sys.executable, "-c", "from launcher.cli import main; main()"]
+    done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip("\n"), done.stderr) == (told.strip("\n"), "")
+
+
+@pytest.mark.parametrize("words", [[], ["queue"], ["job"], ["job", "create"], ["store"], ["user"]])
+def test_a_group_without_a_command_prints_its_help(cli: Callable[..., Result], words: list[str]) -> None:
+    asked, alone = cli(*words, "--help"), cli(*words)
+    assert alone == asked
+    assert (alone.code, alone.err) == (0, "")
+    assert alone.out.startswith(f"Usage: {' '.join(['launcher', *words])} ")

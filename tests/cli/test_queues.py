@@ -43,7 +43,9 @@ def test_a_file_is_applied_once_after_its_differences_are_shown(cli: Cli, projec
     assert shown(cli, "gpu")["variables"]["gpus"]["enum"] == [1, 2, 4]
     assert shown(cli, "slow")["paused"] is True
     assert cli("queue", "apply", file).out == "nothing to change\n"
-    project.write("queues.yaml", FILE.replace("max_running: 4", "max_running: 8").replace("paused: true", ""))
+    project.write(
+        "queues.yaml", FILE.replace("max_running: 4", "max_running: 8").replace("paused: true", "paused: false")
+    )
     dry = cli("queue", "apply", "--dry-run", file)
     assert dry.out == (
         "queue gpu\n  - max_running: 4\n  + max_running: 8\nqueue slow\n  - paused: true\n"
@@ -52,6 +54,19 @@ def test_a_file_is_applied_once_after_its_differences_are_shown(cli: Cli, projec
     assert shown(cli, "gpu")["max_running"] == 4
     cli("queue", "apply", file)
     assert (shown(cli, "gpu")["max_running"], shown(cli, "slow")["paused"]) == (8, False)
+
+
+def test_a_queue_that_somebody_paused_stays_so_unless_the_file_says_otherwise(cli: Cli, project: Project) -> None:
+    silent = str(project.write("queues.yaml", "name: q\nmax_running: 4\n"))
+    cli("queue", "apply", silent)
+    cli("queue", "pause", "q")
+    assert cli("queue", "apply", silent).out == "nothing to change\n"
+    project.write("queues.yaml", "name: q\nmax_running: 8\n")
+    assert cli("queue", "apply", silent).out == "queue q\n  - max_running: 4\n  + max_running: 8\n1 queue changed\n"
+    assert (shown(cli, "q")["paused"], shown(cli, "q")["max_running"]) == (True, 8)
+    project.write("queues.yaml", "name: q\nmax_running: 8\npaused: false\n")
+    assert cli("queue", "apply", silent).out == "queue q\n  - paused: true\n1 queue changed\n"
+    assert shown(cli, "q")["paused"] is False
 
 
 def test_what_is_shown_can_be_applied(cli: Cli, project: Project) -> None:
@@ -72,6 +87,15 @@ def test_what_is_shown_can_be_applied(cli: Cli, project: Project) -> None:
         ("name: a\nmax_runing: 1\n", "'max_runing' unknown; did you mean 'max_running'?"),
         ("name: a\nmax_running: 0\n", "max_running: 0 is less than the minimum of 1"),
         ("name: a\nresource: slurm\nresource_args: {ray: {}}\n", "has ray, but the resource is slurm"),
+        (
+            "name: a\nresource_args: {local-process: {gpu: 1}}\n",
+            "resource_args.local-process: 'gpu' unknown; did you mean",
+        ),
+        (
+            "name: a\nresource: slurm\nresource_args: {slurm: {ntasks: few}}\n",
+            "resource_args.slurm.ntasks: 'few' is a str",
+        ),
+        ("name: a\nresource: slurm\nresource_args: {slurm: 3}\n", "resource_args.slurm: 3 is an integer, expected"),
         ("name: a\nresource_args: {local-process: {env: {A: '{{x}}'}}}\n", "'{{x}}' has no schema in variables"),
         ("name: a\nresource_args: {local-process: {env: {A: '{{x y}}'}}}\n", "'{{x y}}' is no variable"),
         ("name: a\nvariables: {x: {type: integer, default: a}}\n", "variables.x.default: 'a' is a string"),
@@ -117,6 +141,12 @@ def test_a_queue_is_created_changed_paused_and_deleted_by_flags(cli: Cli) -> Non
         (["create", "q", "--variables", "["], 2, "--variables is not YAML"),
         (["create", "q", "--variables", "3"], 2, "variables: 3 is an integer, expected an object"),
         (["create", "x" * 65], 2, "has 65 characters, expected at most 64"),
+        (["create", "q", "--resource-args", "{local-process: {gpu: 1}}"], 2, "'gpu' unknown; did you mean 'gpus'?"),
+        (
+            ["update", "default", "--resource-args", "{local-process: {cpus: -1}}"],
+            2,
+            "resource_args.local-process.cpus",
+        ),
         (["update", "defalt", "--max-running", "1"], 1, "no queue named 'defalt'; did you mean 'default'?"),
         (["pause", "defalt"], 1, "defalt"),
         (["resume", "defalt"], 1, "defalt"),
@@ -128,6 +158,17 @@ def test_a_wrong_command_is_told(cli: Cli, words: list[str], code: int, told: st
     assert result.code == code, result.err
     assert told in result.err
     assert result.out == ""
+
+
+def test_what_variables_will_fill_is_not_checked_before(cli: Cli) -> None:
+    held = "{local-process: {gpus: '{{n}}', memory: '{{n}}GB', env: {A: '{{n}}'}}}"
+    words = ["create", "q", "--resource-args", held, "--variables", "{n: {type: integer, default: 1}}"]
+    assert cli("queue", *words).code == 0
+    wrong = cli("queue", "update", "q", "--resource-args", "{local-process: {gpus: '{{n}}', cpus: many}}")
+    assert (wrong.code, wrong.err) == (
+        2,
+        "launcher: queue 'q': resource_args.local-process.cpus: 'many' is a string, expected a number\n",
+    )
 
 
 def test_a_queue_with_waiting_items_is_not_deleted(cli: Cli) -> None:

@@ -46,6 +46,35 @@ def test_an_image_that_is_still_to_be_built_has_its_place_in_what_would_run(
     assert (shown.code, shown.out.count("image: IMAGE\n")) == (0, 27), shown.err
 
 
+@pytest.mark.parametrize("resource", ["local-process", "local-container", "kubernetes"])
+def test_what_would_run_is_shown_without_the_secrets_of_agents(
+    resource: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    variables = "{token: {type: string, format: secret, default: '${NOWHERE_SET}'}}"
+    env = f"{{{resource}: {{env: {{TOKEN: '{{{{token}}}}'}}}}}}"
+    cli("queue", "create", "q", "--resource", resource, "--resource-args", env, "--variables", variables)
+    image = [] if resource == "local-process" else ["+launch.docker_image=box:1"]
+    shown = cli("plan", "--show-request", "-q", "q", *image, "--", "true")
+    assert (shown.code, shown.err) == (0, "")
+    assert "true" in shown.out
+
+
+def test_what_would_run_is_shown_without_the_variables_that_a_container_takes_over(cli: Cli) -> None:
+    cli(
+        "queue",
+        "create",
+        "q",
+        "--resource",
+        "local-container",
+        "--resource-args",
+        "{local-container: {env: [NOWHERE]}}",
+    )
+    shown = cli("plan", "--show-request", "-q", "q", "+launch.docker_image=box:1", "--", "true")
+    assert (shown.code, shown.err) == (0, "")
+
+
 def test_where_an_image_goes_must_be_said(sweep: str, cli: Cli) -> None:
     told = cli("plan", sweep, "launch=kubernetes")
     assert told.code == 1

@@ -365,6 +365,30 @@ def test_a_range_that_never_ends_is_an_error_that_names_it(tree: Path, axis: str
     assert axis in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("axis", "told"),
+    [
+        ("seed=range(99999999999999999999)", "99,999,999,999,999,999,999 values; a range of whole numbers may have"),
+        ("lr=range(0,1,0.0000001)", "10,000,000 values; a range of floats, or a shuffled one, may have 1,000,000;"),
+        ("lr=range(0,30000000000,0.1)", "300,000,000,000 values; "),
+        ("lr=float(range(3000000000))", "3,000,000,000 values; "),
+        ("lr=shuffle(range(1000000000))", "1,000,000,000 values; "),
+        ("lr=range(0,1e400)", "endlessly many values; "),
+        ("lr=range(0,nan)", "endlessly many values; "),
+    ],
+)
+def test_a_range_too_large_is_refused_before_it_is_listed(tree: Path, axis: str, told: str) -> None:
+    with pytest.raises(ComposeError) as error:
+        Grid.of(Repository(tree), "config", [axis], multirun=True)
+    assert str(error.value).startswith(f"{axis}: {told}")
+
+
+def test_a_grid_too_large_to_number_its_points_is_refused(tree: Path) -> None:
+    axes = ["seed=range(10000000000)", "lr=range(10000000000)"]
+    with pytest.raises(ComposeError, match=r"the grid has 100,000,000,000,000,000,000 points, at most 9,\S+ can be"):
+        Grid.of(Repository(tree), "config", axes, multirun=True)
+
+
 def test_sweeping_over_hydras_own_settings_is_refused(tree: Path) -> None:
     with pytest.raises(ComposeError, match="Sweeping over Hydra's configuration is not supported"):
         compose_grid(config_dir=tree, config_name="config", overrides=["hydra.job.num=1,2"])

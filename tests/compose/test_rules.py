@@ -83,6 +83,49 @@ def test_a_key_that_is_not_there_is_told_with_the_nearest_and_how_to_ask() -> No
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("kernel.name == 'rbf'", "no key 'kernel.name' at the root; did you mean model.kernel.name?"),
+        ("name == 'rbf'", "no key 'name' at the root; did you mean model.name or model.kernel.name?"),
+        ("'lambda' == lambda_", "no key 'lambda_' (known: debug, lr, model, none, seed, tags); a condition needs the"),
+        ("sed == 3", "no key 'sed' (did you mean 'seed'? known: debug, lr, model, none, seed, tags); a condition"),
+        (
+            "'lr' in config",
+            "no key 'config' at the root; the config as a whole has no name, its keys are named alone, known: debug",
+        ),
+        ("cfg.model.name == 'svm'", "the config as a whole has no name, its keys are named alone, as model.name"),
+        ("model == 'svm'", "model is a mapping and no value; name a key of it: model.name, model['max-iter'], model.k"),
+        ("'svm' != model", "model is a mapping and no value; name a key of it: model.name"),
+        ("model.kernel in ['rbf']", "model.kernel is a mapping and no value; name a key of it: model.kernel.name"),
+        ("model.kernl.name == 'rbf'", "ask for it first: 'kernl' in model and …"),
+    ],
+)
+def test_a_key_that_is_not_meant_is_told_with_the_one_that_may_be(text: str, told: str) -> None:
+    with pytest.raises(ComposeError) as error:
+        Rule.parse("exclude", text).keeps(CONFIG, ())
+    assert told in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["'kernel' in model", "model != null", "null is not model", "model == model"])
+def test_a_mapping_may_be_asked_for_its_keys_and_whether_it_is_there(text: str) -> None:
+    assert Rule.parse("require", text).keeps(CONFIG, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("loss.lambda > 1", "'lambda' is a word of Python's; write loss['lambda']; expected"),
+        ("lr > 1 or a.b.in.c == 2", "'in' is a word of Python's; write a.b['in']; expected"),
+    ],
+)
+def test_a_key_that_is_a_word_of_pythons_is_told_how_to_be_written(text: str, told: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Rule.parse("exclude", text)
+    assert told in str(error.value)
+    assert Rule.parse("require", "loss['lambda'] > 1").keeps({"loss": {"lambda": 2}}, ())
+
+
 def test_values_that_have_no_order_are_told() -> None:
     with pytest.raises(ComposeError, match=r"exclude 'lr < model.name': '<' not supported between"):
         Rule.parse("exclude", "lr < model.name").keeps(CONFIG, ())

@@ -198,6 +198,19 @@ def test_changes_may_be_refused_or_left_out(repo: Path, cache: Path) -> None:
     assert (checkout(source, cache) / "train.py").read_text() == "first"
 
 
+def test_refusing_changes_holds_in_place_and_where_nothing_is_committed(repo: Path, tmp_path: Path) -> None:
+    assert pin(str(repo), dirty="refuse", in_place=True) == pin(str(repo), in_place=True)
+    (repo / "train.py").write_text("changed")
+    assert message(str(repo), dirty="refuse", in_place=True).startswith(f"{repo} has uncommitted changes (train.py);")
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for _ in ("outside of git", "without a commit"):
+        told = f"the code in {plain} is in no git repository with a commit; git init, and commit it"
+        assert message(str(plain), dirty="refuse") == told
+        assert message(str(plain), dirty="refuse", in_place=True) == told
+        git(plain, "init", "--quiet")
+
+
 def test_a_version_of_a_folder_is_that_commit_without_changes(repo: Path, cache: Path) -> None:
     first = git(repo, "rev-parse", "HEAD")
     git(repo, "tag", "v1")
