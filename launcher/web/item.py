@@ -40,7 +40,7 @@ def item_parts(view: View, item_id: str) -> dict[str, Any]:
         "waits": [(name, value) for name, value in story.facts(told) if value],
         "steps": steps[-MOST_STEPS:], "hidden": max(0, len(steps) - MOST_STEPS),
         "attempts": attempts, "may": view.may("member", [item.queue]),
-        "held": item.state in HELD, "ended": item.state in TERMINAL, "lease": LEASE_SECONDS,
+        "held": item.state in HELD, "over": item.state in TERMINAL, "lease": LEASE_SECONDS,
         "document": document,
     }  # fmt: skip
 

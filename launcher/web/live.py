@@ -27,8 +27,9 @@ Parts = Mapping[str, str]
 
 
 def digest(parts: Parts) -> str:
-    """What tells a page's state from others: short, for an address."""
-    return hashlib.sha256("\0".join(f"{name}\0{text}" for name, text in parts.items()).encode()).hexdigest()[:16]
+    """What tells a page's state from others, whatever trouble there is: short, for an address."""
+    told = "\0".join(f"{name}\0{text}" for name, text in parts.items() if name != "trouble")
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def event(name: str, data: str, event_id: str = "") -> bytes:
@@ -39,6 +40,10 @@ def event(name: str, data: str, event_id: str = "") -> bytes:
     """
     lines = "".join(f"data: {line}\n" for line in data.replace("\r", "").split("\n"))
     return (f"id: {event_id}\n" if event_id else "").encode() + f"event: {name}\n{lines}\n".encode()
+
+
+END = event("end", "")
+"""The last event of a stream whose page will not change any more."""
 
 
 @dataclass(slots=True)
@@ -84,8 +89,9 @@ class Hub:
     async def stream(
         self, key: Hashable, render: Callable[[], Parts], allowed: Callable[[], bool], seen: str
     ) -> AsyncIterator[bytes]:
-        """The events of a page, for one viewer: all of its parts that are not as they were `seen`, then those that
-        change; until the server ends, or the viewer is not allowed to look any more."""
+        """The events of a page, for one viewer: all of its parts if they are not as they were `seen`, then those that
+        change, each time followed by what is seen then; until the part `over` says something (then END is the last
+        one), the server ends, or the viewer is not allowed to look any more."""
         topic = self.topics.get(key)
         if topic is None:
             topic = self.topics[key] = Topic(render)
@@ -99,11 +105,15 @@ class Hub:
                     yield b": still here\n\n"
                     continue
                 sent, now = parts
-                if not sent and digest({name: now[name] for name in now if name != "trouble"}) == seen:
-                    continue
-                for name, text in now.items():
-                    if sent.get(name) != text:
-                        yield event(name, text)
+                known = not sent and digest(now) == seen
+                changed = {} if known else {name: text for name, text in now.items() if sent.get(name) != text}
+                for name, text in changed.items():
+                    yield event(name, text)
+                if changed:
+                    yield event("seen", "" if now["trouble"] else digest(now))
+                if now.get("over"):
+                    yield END
+                    return
         finally:
             topic.viewers -= 1
             if not topic.viewers:
@@ -130,6 +140,35 @@ class Hub:
                     await changed.wait()
             except TimeoutError:
                 continue
+
+
+async def joined(page: AsyncIterator[bytes], tail: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The events of a page and of a log's tail, as they come. END is sent when the page has sent it, and then the tail:
+    before, it may be that the run begins again. A page that ends without END ends both."""
+    waiting = {asyncio.ensure_future(anext(stream)): stream for stream in (page, tail)}
+    over = False
+    try:
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                stream = waiting.pop(task)
+                try:
+                    told = task.result()
+                except StopAsyncIteration:
+                    if over:
+                        continue
+                    return
+                waiting[asyncio.ensure_future(anext(stream))] = stream
+                if told != END:
+                    yield told
+                elif stream is page:
+                    over = True
+                elif over:
+                    yield END
+                    return
+    finally:
+        for task in waiting:
+            task.cancel()
 
 
 def still(allowed: Callable[[], bool]) -> bool:

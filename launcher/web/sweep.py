@@ -53,8 +53,15 @@ def sweep(view: View, name: str, parameters: Parameters) -> dict[str, Any]:
         "may": view.may("member", queues), "best": _best(table),
         "cut": total > LARGEST_TABLE, "largest": LARGEST_TABLE, "shown_runs": len(table.results),
         "grid": grid(table, parameters), "kinds": KINDS, "states": STATES,
+        "over": bool(total) and ended == total and _read_to_the_end(table, total),
         "table": rows(table, parameters), "failures": failures(table), "failed": counts[RunState.FAILED.value],
     }  # fmt: skip
+
+
+def _read_to_the_end(table: Table, total: int) -> bool:
+    """Whether a sweep whose runs have ended is so in its table, which may be older than the counts."""
+    found = table.results.tally()
+    return sum(found.get(state.value, 0) for state in TERMINAL) == min(total, LARGEST_TABLE)
 
 
 def rows(table: Table, parameters: Parameters) -> dict[str, Any]:

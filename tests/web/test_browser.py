@@ -137,6 +137,53 @@ def test_the_page_survives_a_restart_of_its_server(store: Store, tmp_path: Path,
         page.locator("#offline").wait_for(state="hidden")
 
 
+def hide(page: Any, hidden: bool) -> None:
+    """What a browser with a window does when another tab is chosen; one without holds all tabs for visible."""
+    page.evaluate(
+        """hidden => {
+            Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
+def test_tabs_that_are_not_looked_at_hold_no_connection(
+    store: Store, address: str, page: Any, context: Any, tmp_path: Path
+) -> None:
+    waiting = fill(store, tmp_path / "runs")[-1]
+    paths = ["/", "/sweeps/digits", f"/items/{waiting}"] * 2
+    tabs = [context.new_page() for _ in paths]
+    for tab, path in zip(tabs, paths, strict=True):
+        with tab.expect_request("**/live/**"):
+            tab.goto(address + path)
+        hide(tab, True)
+    page.goto(address)  # browsers open six connections to a server
+    page.locator("#sweep-1").wait_for()
+    store.push(Sweep("digits"), [spec(12)])
+    hide(tabs[1], False)
+    tabs[1].locator("ul.legend", has_text="pending 3").wait_for()
+    for tab in tabs:
+        tab.close()
+
+
+def test_pages_of_what_ended_hold_no_connection(
+    store: Store, address: str, page: Any, context: Any, tmp_path: Path
+) -> None:
+    ids = fill(store, tmp_path / "runs", waiting=0)
+    tabs = [context.new_page() for _ in range(7)]
+    for tab, path in zip(tabs, ["/sweeps/digits", *(f"/items/{item}" for item in ids)], strict=False):
+        tab.goto(address + path)
+    page.goto(address)
+    page.locator("#sweep-1").wait_for()
+    store.retry(ItemFilter(ids=(ids[0],)), "ann")
+    hide(tabs[1], True)
+    hide(tabs[1], False)  # who comes back sees what it is now
+    tabs[1].locator(".lead", has_text="pending").wait_for()
+    for tab in tabs:
+        tab.close()
+
+
 def test_an_action_is_taken_by_keyboard_alone(store: Store, address: str, page: Any, tmp_path: Path) -> None:
     fill(store, tmp_path / "runs")
     page.goto(f"{address}/sweeps/digits")

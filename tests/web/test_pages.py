@@ -142,7 +142,6 @@ def test_a_beginning_of_an_id_is_enough(site: Site) -> None:
         "/plots/nothing",
         "/live/sweeps/nothing",
         "/live/items/nothing",
-        "/live/logs/nothing",
     ],
 )
 def test_what_is_not_there_is_told(site: Site, path: str) -> None:
