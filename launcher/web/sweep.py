@@ -9,7 +9,7 @@ from typing import Any
 
 from launcher.analysis.conditions import Condition
 from launcher.analysis.failures import example, log_of, shared
-from launcher.analysis.table import FACTS, Results
+from launcher.analysis.table import FACTS, Ranking, Results
 from launcher.analysis.values import number as exact
 from launcher.analysis.values import order
 from launcher.errors import UsageError
@@ -70,7 +70,7 @@ def rows(table: Table, parameters: Parameters) -> dict[str, Any]:
     results = chosen.results
     columns = [*table.results.varying, *table.results.metrics][:MOST_COLUMNS]
     sort, descending = _sorting(table, parameters, columns)
-    places = _sorted(results, sort, descending)
+    places = _sorted(table, results, sort, descending)
     pages = max(1, -(-len(places) // ROWS))
     page = min(number(parameters.get("page"), 1), pages)
     shown = results.take(places[(page - 1) * ROWS : page * ROWS])
@@ -141,11 +141,14 @@ def _sorting(table: Table, parameters: Parameters, columns: Sequence[str]) -> tu
     return sort, parameters.get("order") == "desc"
 
 
-def _sorted(results: Results, sort: str, descending: bool) -> list[int]:
-    """The places of rows in order; those without a value last, whichever way."""
+def _sorted(table: Table, results: Results, sort: str, descending: bool) -> list[int]:
+    """The places of rows in order: by a metric as `launcher results` ranks them, whichever way; by anything else with
+    those last that have no value."""
     if not sort:
-        return list(range(len(results)))
+        return results.places(table.ranking)
     column = results.column(sort)
+    if sort in results.metrics and any(exact(value) is not None for value in column):
+        return results.places(Ranking(sort, lowest=not descending))
     there = [row for row in range(len(results)) if column[row] is not None]
     missing = [row for row in range(len(results)) if column[row] is None]
     there.sort(key=lambda row: _place(column[row]), reverse=descending)

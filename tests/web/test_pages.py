@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from launcher.item import RunState, Sweep
+from launcher.item import Failed, Finished, RunState, Sweep
+from tests.conftest import Result
 from tests.web.conftest import Site, fill, spec, states
 
 
@@ -54,6 +58,34 @@ def test_the_table_sorts_by_the_metric_of_the_sweep_at_first(site: Site) -> None
     assert runs_of(site.page("/sweeps/digits"))[:3] == [ids[9], ids[8], ids[7]]
     assert runs_of(site.page("/sweeps/digits?sort=accuracy&order=asc"))[:3] == [ids[1], ids[2], ids[3]]
     assert runs_of(site.page("/sweeps/digits?sort=loss&order=asc"))[:1] == [ids[9]]
+
+
+@pytest.mark.parametrize(
+    ("query", "options"),
+    [
+        ("", []),
+        ("?sort=accuracy&order=desc", ["--highest", "accuracy"]),
+        ("?sort=accuracy&order=asc", ["--lowest", "accuracy"]),
+        ("?sort=loss&order=asc", ["--lowest", "loss"]),
+        ("?sort=loss&order=desc&where=model!%3Dmlp", ["--highest", "loss", "--where", "model!=mlp"]),
+    ],
+)
+def test_the_table_ranks_runs_as_the_command_does(
+    site: Site, cli: Callable[..., Result], query: str, options: list[str]
+) -> None:
+    fill(site.store, site.folder)
+    told: list[dict[str, Any]] = [
+        {"accuracy": "NaN", "loss": 3}, {"accuracy": 0.5, "loss": "NaN"}, {"accuracy": "-Infinity", "loss": "Infinity"},
+        {"accuracy": 0.25}, {"accuracy": "Infinity", "loss": 1}, {}, {"accuracy": "none", "loss": 0},
+    ]  # fmt: skip
+    site.store.push(Sweep("digits"), [spec(6 * number) for number in range(2, 9)])
+    leases = site.store.pop("agent", ["default"], 9)
+    site.store.ack((lease, {}, "/nowhere") for lease in leases)
+    failed, *others = leases
+    endings = [(failed, Failed("run", "exit code 1", 1, result={"accuracy": 9, "loss": -9}))]
+    site.store.finish([*endings, *((lease, Finished(each)) for lease, each in zip(others, told, strict=False))])
+    ranked = json.loads(cli("results", "digits", "--store", site.store.url, "--json", *options).out)
+    assert runs_of(site.page(f"/sweeps/digits{query}")) == [row["id"] for row in ranked]
 
 
 def test_the_table_filters_by_conditions_and_state(site: Site) -> None:
