@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -125,9 +124,8 @@ def _chosen(table: Table, parameters: Parameters) -> Chosen:
     if state in STATES:
         found = results.facts["state"]
         results = results.take([row for row in range(len(results)) if found[row] == state])
-    conditions = [text for text in re.split(r"[,;]\s*", parameters.get("where", "").strip()) if text]
     try:
-        return Chosen(results.where(map(Condition.parse, conditions)))
+        return Chosen(results.where(Condition.parse_all(parameters.get("where", ""))))
     except UsageError as error:
         return Chosen(results, str(error).replace("--where ", ""))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from launcher.item import Failed, Finished, RunState, Sweep
+from launcher.spec import LaunchSpec
 from tests.conftest import Result
 from tests.web.conftest import Site, fill, spec, states
 
@@ -93,6 +95,18 @@ def test_the_table_filters_by_conditions_and_state(site: Site) -> None:
     assert set(runs_of(site.page("/sweeps/digits?where=model%3Dsvm,+lr%3D1"))) == {ids[0], ids[6]}
     assert set(runs_of(site.page("/sweeps/digits?state=failed"))) == {ids[0], ids[5]}
     assert "No run is like that" in site.page("/sweeps/digits?where=accuracy%3E9")
+
+
+def test_a_cell_of_lists_and_texts_with_commas_leads_to_its_runs(site: Site) -> None:
+    layers, texts = ["[1,2]", "[1,[2,3]]", "{a:1,b:2}", "choice(1,2)"], ["'a, b;c'", r"a\,b", '"it\'s, [so"', "it's"]
+    points = [(f"model.layers={x}", f"text={y}", f"seed={seed}") for x in layers for y in texts for seed in (0, 1)]
+    specs = [LaunchSpec({"overrides": {"args": list(point)}}, point=point) for point in points]
+    site.store.push(Sweep("lists"), specs)
+    cells = re.findall(r'<a href="(\?[^"#]*where=[^"#]+)', site.page("/sweeps/lists?gx=model.layers&gy=text"))
+    assert len(cells) == 16
+    found = [runs_of(site.page(f"/sweeps/lists{html.unescape(cell)}")) for cell in cells]
+    assert [len(runs) for runs in found] == [2] * 16
+    assert len({run for runs in found for run in runs}) == 32
 
 
 @pytest.mark.parametrize("where", ["nonsense", "colour=red", "=", "accuracy>>"])
