@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import html
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ LEAST_SECONDS = 1.0
 HEARTBEAT_SECONDS = 15.0
 LOOK_SECONDS = 1.0
 """How soon a stream hears that the server ends."""
+
+log = logging.getLogger(__name__)
 
 Parts = Mapping[str, str]
 """HTML by the names of a page's parts."""
@@ -71,12 +74,17 @@ class Topic:
         try:
             parts = {**self.render(), "trouble": ""}
         except LaunchError as error:
-            parts = {**self.parts, "trouble": _trouble(error)}
+            parts = {**self.parts, "trouble": _trouble(str(error))}
+        except Exception as error:  # of ours, or of what a run reported: the next state may be well again
+            told = _trouble(f"internal error: {type(error).__name__}; the server's log has more")
+            if self.parts.get("trouble") != told:
+                log.exception("a page cannot be rendered; trying again")
+            parts = {**self.parts, "trouble": told}
         return parts, time.thread_time() - began
 
 
-def _trouble(error: LaunchError) -> str:
-    return f'<p class="trouble">{html.escape(str(error))} – trying again</p>'
+def _trouble(text: str) -> str:
+    return f'<p class="trouble">{html.escape(text)} – trying again</p>'
 
 
 @dataclass(frozen=True, slots=True)

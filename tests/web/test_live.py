@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
+import itertools
 import json
 import re
 import threading
@@ -16,6 +18,7 @@ import requests
 from launcher.item import Finished, Sweep
 from launcher.paths import RunPaths
 from launcher.queues import Store, open_store
+from launcher.web import live
 from tests.conftest import until
 from tests.server.conftest import running
 from tests.services import Postgres, free_port
@@ -146,6 +149,31 @@ def test_a_log_is_followed_to_the_end_of_its_run(store: Store, address: str, tmp
     assert again.seen[-1][0] == "end"
     assert again.has("itemhead", "finished")
     assert [json.loads(data)["html"] for event, data, _ in again.seen if event in ("more", "anew")] == ["three\n"]
+
+
+def test_what_cannot_be_rendered_is_logged_once_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(live, "LEAST_SECONDS", 0.0)
+    states = itertools.chain(["one", "", "", "", "two", ""], itertools.repeat("three"))
+
+    def render() -> dict[str, str]:
+        told = next(states)
+        return {"head": told, "length": str(7 // len(told))}
+
+    async def told_until(last: bytes) -> bytes:
+        told = b""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            async for each in live.Hub(lambda: False).stream("page", render, lambda: True, ""):
+                told += each
+                if last in each:
+                    return told
+        raise AssertionError(told)
+
+    told = asyncio.run(told_until(b"three"))
+    places = [told.index(text) for text in (b"data: one", b"ZeroDivisionError", b"data: two", b"data: three")]
+    assert places == sorted(places)
+    assert [record.exc_info and record.exc_info[0] for record in caplog.records] == [ZeroDivisionError] * 2
 
 
 def test_open_streams_do_not_keep_the_server(store: Store, tmp_path: Path) -> None:
