@@ -167,6 +167,21 @@ def test_an_item_tells_its_story_and_its_config_beside_the_common_one(site: Site
     assert '<span class="a2">step</span>' in html
 
 
+def test_an_item_shows_all_that_it_reported(site: Site) -> None:
+    site.store.push(Sweep("digits"), [spec(0)])
+    [lease] = site.store.pop("agent", ["default"], 1)
+    site.store.ack([(lease, {}, "/nowhere")])
+    long = '<i>"' + "x" * 300 + "</i>"
+    site.store.finish([(lease, Finished({"text": long, **{f"metric{number}": number * 1.5 for number in range(30)}}))])
+    page = site.page(f"/items/{lease.item.id}")
+    shown = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page))
+    assert [shown[f"metric{number}"] for number in range(30)] == [f"{number * 1.5:.4g}" for number in range(30)]
+    assert html.unescape(page).count(f'title="{long}"') == 2
+    assert long not in page
+    assert "x" * 200 + "…" not in page
+    assert f'title="{long}"' in html.unescape(site.page("/sweeps/digits"))
+
+
 def test_a_beginning_of_an_id_is_enough(site: Site) -> None:
     [only] = fill(site.store, site.folder, count=1, waiting=1)
     assert only in site.page(f"/items/{only[:5]}")
