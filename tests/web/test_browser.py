@@ -13,6 +13,7 @@ import pytest
 
 from launcher.item import ItemFilter, RunState, Sweep
 from launcher.queues import Store
+from launcher.spec import LaunchSpec
 from tests.conftest import REPOSITORY, Project, needs, until
 from tests.web.browser import browser, chromium_missing
 from tests.web.conftest import fill, spec
@@ -204,6 +205,18 @@ def test_a_plot_is_drawn_in_its_sandbox(store: Store, address: str, page: Any, t
     page.goto(f"{address}/sweeps/digits")
     page.locator("iframe.plot").scroll_into_view_if_needed()
     page.frame_locator("iframe.plot").locator("canvas, svg").first.wait_for()
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_wide_grid_scrolls_and_not_the_page(store: Store, address: str, page: Any, width: int) -> None:
+    points = [
+        (f"lr={lr}", f"layers={layers}", f"seed={seed}") for lr in range(40) for layers in (1, 2) for seed in (0, 1)
+    ]
+    store.push(Sweep("wide"), [LaunchSpec({"overrides": {"args": list(point)}}, point=point) for point in points])
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{address}/sweeps/wide")
+    assert page.locator("#grid .scroll").evaluate("box => box.scrollWidth > box.clientWidth")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
