@@ -73,7 +73,8 @@ def read(file: BinaryIO, start: int, most: int = PAGE) -> Part:
 
 def page(file: BinaryIO, start: int) -> Part:
     """A page that begins with the first whole line after an offset (at it, where a line begins there)."""
-    return read(file, _line_start(file, start))
+    size = os.fstat(file.fileno()).st_size  # far beyond it, no file system seeks
+    return read(file, _line_start(file, min(start, size)))
 
 
 def tail(file: BinaryIO) -> Part:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from launcher.item import Failed, Finished, RunState, Sweep
+from launcher.paths import RunPaths
 from launcher.spec import LaunchSpec
 from tests.conftest import Result
 from tests.web.conftest import Site, fill, spec, states
@@ -216,6 +217,18 @@ def test_what_runs_without_folder_has_no_log(site: Site) -> None:
     ids = fill(site.store, site.folder)
     assert site.get(f"/logs/{ids[-1]}").status_code == 404
     assert "<pre" in site.page(f"/items/{ids[-1]}")
+
+
+def test_a_log_of_gigabytes_is_read_at_any_offset(site: Site) -> None:
+    ids = fill(site.store, site.folder)
+    size = 3 << 30
+    with RunPaths.of(site.folder, ids[0], 1).log.open("r+b") as log:
+        log.truncate(size)  # a hole: it takes no disk
+        log.seek(size - 10)
+        log.write(b"\nthe end.\n")
+    assert "bytes 2,000,000,000 to" in site.page(f"/logs/{ids[0]}?at=2000000000")
+    for beyond in (size, size + 1, 10**17, 10**18 - 1, 10**18, 10**30):
+        assert f"of {size:,}" in site.page(f"/logs/{ids[0]}?at={beyond}")
 
 
 # -- actions ----------------------------------------------------------------------------------------------------------
