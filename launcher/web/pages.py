@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Route
 
 from launcher.errors import LaunchError, NotFoundError
+from launcher.plots.theme import DARK
 from launcher.server.app import Parts as ServerParts
 from launcher.spec import PRIORITY_NAMES
 from launcher.web import actions, item, live, overview, plots, rendering, sweep
@@ -158,7 +159,8 @@ async def _plot(ask: Ask) -> Response:
             told = {"text": str(error), "spec": None}
         else:
             title = " ".join(str(spec["title"][part]) for part in ("text", "subtitle"))
-            told = {"text": title, "spec": Markup(plots.embedded(spec))}  # noqa: S704 - escaped there
+            held = {"spec": plots.embedded(spec), "dark": plots.embedded(DARK)}
+            told = {"text": title, **{name: Markup(text) for name, text in held.items()}}  # noqa: S704 - escaped there
         html = rendering.render("plot.html", told)
         return HTMLResponse(html, headers={"Content-Security-Policy": plots.POLICY})
 

@@ -207,6 +207,19 @@ def test_a_plot_is_drawn_in_its_sandbox(store: Store, address: str, page: Any, t
     page.frame_locator("iframe.plot").locator("canvas, svg").first.wait_for()
 
 
+def test_a_plot_is_dark_in_the_dark(store: Store, address: str, page: Any, tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert", reason="no extra plot: launcher[plot] is not installed")
+    fill(store, tmp_path / "runs")
+    page.emulate_media(color_scheme="dark")
+    page.goto(f"{address}/sweeps/digits?plot=line")
+    page.locator("iframe.plot").scroll_into_view_if_needed()
+    frame = page.frame_locator("iframe.plot")
+    ground = "svg => svg.style.backgroundColor"
+    for scheme, color in (("dark", "rgb(24, 28, 32)"), ("light", "white")):
+        page.emulate_media(color_scheme=scheme)
+        until(lambda color=color: frame.locator("svg.marks").evaluate(ground) == color, f"a {scheme} plot")
+
+
 @pytest.mark.parametrize("width", [1440, 390])
 def test_a_wide_grid_scrolls_and_not_the_page(store: Store, address: str, page: Any, width: int) -> None:
     points = [
