@@ -68,9 +68,8 @@ def _sides(table: Table, keys: list[str], parameters: Mapping[str, str]) -> tupl
     left = [key for key in keys if key not in wanted]
     ranked = sorted(left, key=lambda key: (bool(axes.REPEATS.search(key)), -len(table.results.values_of(key))))
     sides = [key if key in keys else ranked.pop(0) if ranked else None for key in wanted]
-    across, down = sides
-    assert across is not None
-    return across, down if down != across else None
+    across, *down = dict.fromkeys(key for key in sides if key is not None)
+    return across, next(iter(down), None)
 
 
 def _cells(

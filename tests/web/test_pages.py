@@ -136,6 +136,13 @@ def test_odd_parameters_do_no_harm(site: Site, query: str) -> None:
     assert runs_of(site.page(f"/sweeps/digits?{query}"))
 
 
+@pytest.mark.parametrize("query", ["", "?gy=lr", "?gx=lr&gy=lr", "?gx=nothing&gy=lr"])
+def test_a_single_key_goes_across(site: Site, query: str) -> None:
+    specs = [LaunchSpec({"overrides": {"args": [f"lr={lr}"]}}, point=(f"lr={lr}",)) for lr in (1, 2)]
+    site.store.push(Sweep("line"), specs)
+    assert re.search(r'<th scope="col">1</th><th scope="col">2</th>', site.page(f"/sweeps/line{query}"))
+
+
 def test_the_grid_shows_states_or_means(site: Site) -> None:
     fill(site.store, site.folder)
     states = site.page("/sweeps/digits?color=state&gx=lr&gy=model")
