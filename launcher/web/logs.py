@@ -132,3 +132,13 @@ def last_part(item: Item) -> dict[str, Any] | None:
     except NotFoundError:
         return None
     return {"html": painted(part.text), "place": f"{item.attempt}:{part.end}", "size": part.size, "start": part.start}
+
+
+def last_lines(run_dir: str | None, most: int) -> Markup:
+    """The last lines of a log that are not empty, as HTML; nothing where there is none, or not here."""
+    try:
+        with opened(run_dir) as file:
+            lines = tail(file).text.split("\n")
+    except NotFoundError:
+        return Markup("")
+    return painted("\n".join([line.rstrip() for line in lines if line.strip()][-most:]))

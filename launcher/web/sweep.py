@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.analysis.conditions import Condition
-from launcher.analysis.failures import example, log_of, shared
+from launcher.analysis.failures import example, shared
 from launcher.analysis.table import FACTS, Ranking, Results
 from launcher.analysis.values import number as exact
 from launcher.analysis.values import order
 from launcher.errors import UsageError
 from launcher.item import TERMINAL, RunState
 from launcher.plots.sweep import KINDS
-from launcher.runners.verdict import last_lines
 from launcher.web.grid import grid
+from launcher.web.logs import last_lines
 from launcher.web.overview import number
 from launcher.web.reader import LARGEST_TABLE, Table
 from launcher.web.view import STATES, View, tally
@@ -96,11 +96,10 @@ def failures(table: Table) -> dict[str, Any]:
     told = []
     for each in table.failures[:CAUSES]:
         row = example(results, each)
-        log = log_of(results, row)
         told.append({
             "key": each.cause.key, "kind": each.cause.kind, "title": each.cause.title, "count": len(each.rows),
             "shared": shared(results, each), "example": results.facts["id"][row],
-            "log": last_lines(log)[-LOG_LINES:] if log else [],
+            "log": last_lines(results.facts["run_dir"][row], LOG_LINES),
         })  # fmt: skip
     return {"causes": told, "more": len(table.failures) - len(told)}
 

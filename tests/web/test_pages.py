@@ -157,7 +157,7 @@ def test_failures_are_folded(site: Site) -> None:
     html = site.page("/sweeps/digits")
     assert "ValueError (train.py:9 in fit)" in html
     assert "launcher retry digits --cause" in html
-    assert "step" in html
+    assert '<span class="a2">step</span> of' in html
 
 
 def test_an_item_tells_its_story_and_its_config_beside_the_common_one(site: Site) -> None:
