@@ -52,8 +52,11 @@ class Ask:
 
     @property
     def name(self) -> str:
-        """What the address is about."""
-        return str(self.request.path_params.get("name", ""))
+        """What the address is about. NotFoundError for what no name can be, to PostgreSQL not even in a question."""
+        name = str(self.request.path_params.get("name", ""))
+        if "\0" in name:
+            raise NotFoundError(f"nothing is named {name!r}")
+        return name
 
 
 Endpoint = Callable[[Ask], Awaitable[Response]]

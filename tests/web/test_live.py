@@ -202,3 +202,12 @@ def test_streams_survive_a_restart_of_postgresql(postgres: Postgres, tmp_path: P
     for _ in serve:
         pass
     store.close()
+
+
+def test_a_name_that_postgresql_cannot_hold_is_not_there(postgres: Postgres, tmp_path: Path) -> None:
+    store = open_store(postgres.database())
+    for address in serving(store, tmp_path):
+        for path in ("/items/%00", "/logs/a%00", "/live/items/%00", "/do/cancel/items/%00", "/sweeps/%00", "/"):
+            status = requests.get(address + path, timeout=PATIENCE_SECONDS).status_code
+            assert status == (200 if path == "/" else 404), path
+    store.close()

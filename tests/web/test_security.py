@@ -286,6 +286,7 @@ def test_a_viewer_reads_and_a_member_changes_no_queue(site: Site, keys: dict[str
         {"sec-fetch-site": "same-site"},
         {"origin": "http://localhost:9"},
         {"origin": "http://localhost.evil.example"},
+        {"origin": "http://["},
     ],
 )
 @pytest.mark.parametrize("users", [False, True])
