@@ -124,7 +124,7 @@ def _trouble(status: int, text: str, *, again: bool = False) -> Response:
 def _to_login(request: Request) -> Response:
     """The login page, which leads back; where a link on another site led here, the page itself once more: only then
     does the browser show its cookie, which it keeps from other sites."""
-    if request.url.path.startswith("/live/"):
+    if request.url.path.startswith("/live/") or "hx-request" in request.headers:
         return Response("log in with an API key", 401)
     if request.headers.get("sec-fetch-site") == "cross-site":
         return HTMLResponse(rendering.render("again.html", {}))

@@ -13,6 +13,7 @@ import pytest
 
 from launcher.item import ItemFilter, RunState, Sweep
 from launcher.queues import Store
+from launcher.server.access import add_user
 from launcher.spec import LaunchSpec
 from tests.conftest import REPOSITORY, Project, needs, until
 from tests.web.browser import browser, chromium_missing
@@ -197,6 +198,26 @@ def test_an_action_is_taken_by_keyboard_alone(store: Store, address: str, page: 
     page.get_by_role("button", name="Yes, cancel").focus()
     page.keyboard.press("Enter")
     seen(page, "2 runs cancelled")
+
+
+def test_a_dialog_of_an_ended_session_leads_to_the_login(
+    store: Store, address: str, page: Any, context: Any, tmp_path: Path
+) -> None:
+    key = add_user(store, "ann", {"home": "admin"})
+    fill(store, tmp_path / "runs")
+
+    def login() -> None:
+        page.get_by_label("API key").fill(key)
+        page.get_by_role("button", name="Log in").click()
+
+    page.goto(f"{address}/sweeps/digits")
+    login()
+    page.locator("#do-cancel").wait_for()
+    context.clear_cookies()
+    page.locator("#do-cancel").click()
+    page.wait_for_url("**/login?next=*")
+    login()
+    seen(page, "Cancel sweep digits?")
 
 
 def test_a_plot_is_drawn_in_its_sandbox(store: Store, address: str, page: Any, tmp_path: Path) -> None:

@@ -30,6 +30,9 @@ function setUpDialog() {
     if (event.detail.target?.id === "dialog-body") dialog.showModal();
     showTimes(document);
   });
+  document.body.addEventListener("htmx:responseError", (event) => { // told on a page of its own, or by the login
+    window.location.assign(event.detail.pathInfo.requestPath);
+  });
   dialog.addEventListener("click", (event) => {
     if (event.target === dialog || event.target.closest("[data-close]")) {
       event.preventDefault();
