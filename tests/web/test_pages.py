@@ -150,6 +150,8 @@ def test_the_grid_shows_states_or_means(site: Site) -> None:
     assert "1 finished, 1 failed" in states
     means = site.page("/sweeps/digits?color=accuracy&gx=model&gy=lr")
     assert 'class="m8"' in means
+    assert "the stronger, the better" in means
+    assert "the stronger, the higher" in site.page("/sweeps/digits?color=loss")  # nobody said that it is better
 
 
 def test_failures_are_folded(site: Site) -> None:
@@ -158,6 +160,11 @@ def test_failures_are_folded(site: Site) -> None:
     assert "ValueError (train.py:9 in fit)" in html
     assert "launcher retry digits --cause" in html
     assert '<span class="a2">step</span> of' in html
+
+
+def test_the_command_that_retries_a_cause_is_one_for_a_shell(site: Site) -> None:
+    fill(site.store, site.folder, name="a b; $x")
+    assert "launcher retry 'a b; $x' --cause" in html.unescape(site.page("/sweeps/a b; $x"))
 
 
 def test_an_item_tells_its_story_and_its_config_beside_the_common_one(site: Site) -> None:
