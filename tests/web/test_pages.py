@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from launcher.item import Failed, Finished, RunState, Sweep
+from launcher.item import Failed, Finished, ItemFilter, QueueInfo, RunState, Sweep
 from launcher.paths import RunPaths
 from launcher.spec import LaunchSpec
 from tests.conftest import Result
@@ -34,6 +34,16 @@ def test_the_overview_counts_a_sweep_by_state(site: Site) -> None:
     html = site.page("/")
     assert 'aria-label="2 pending, 8 finished, 2 failed"' in html
     assert 'href="/sweeps/digits"' in html
+
+
+def test_what_was_added_a_moment_ago_is_there(site: Site) -> None:
+    site.page("/")
+    site.store.push(Sweep("new"), [spec(0)])
+    assert "1 pending" in site.page("/sweeps/new")
+    site.store.create_queue(QueueInfo("other", "local-process"))
+    site.store.push(Sweep("newer"), [spec(1, queue="other")])
+    [item] = site.store.items(ItemFilter(sweep="newer"))
+    assert "newer" in site.page(f"/items/{item.id}")
 
 
 def test_sweeps_are_paged_and_found_by_name(site: Site) -> None:
