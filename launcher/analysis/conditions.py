@@ -12,6 +12,13 @@ from launcher.analysis.values import meant
 from launcher.errors import UsageError
 
 FORM = re.compile(r"\s*(?P<column>[^=!<>]+?)\s*(?P<sign>!=|<=|>=|==|=|<|>)(?P<value>.*)", re.DOTALL)
+PIECE = re.compile(
+    r"(?P<end>[,;])|(?P<open>[\[({])|(?P<close>[\])}])"
+    r"|(?<!\w)(?:'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\")|\\.|.",
+    re.DOTALL,
+)
+"""A letter of several conditions in one text, or a quoted text whole."""
+
 ORDERS: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
@@ -37,6 +44,23 @@ class Condition:
             raise UsageError(f"--where {text!r} is no condition; expected model=svm, seed!=3 or 'accuracy>=0.9'")
         column, sign, value = found.group("column", "sign", "value")
         return Condition(column.lstrip("+"), sign, value.strip())
+
+    @staticmethod
+    def parse_all(text: str) -> list[Condition]:
+        """The conditions that a text says with commas or semicolons between, those in brackets and quotes being part of
+        a value; UsageError where one is none.
+
+        >>> [condition.value for condition in Condition.parse_all("layers=[1,2], name='a,b', lr<1")]
+        ['[1,2]', "'a,b'", '1']
+        """
+        texts, depth = [""], 0
+        for piece in PIECE.finditer(text):
+            depth = max(0, depth + bool(piece["open"]) - bool(piece["close"]))
+            if piece["end"] and not depth:
+                texts.append("")
+            else:
+                texts[-1] += piece[0]
+        return [Condition.parse(each) for each in texts if each.strip()]
 
     def holds(self, value: Any, *, written: bool) -> bool:
         """Whether it holds for a cell; `written`: the cell is text, as an override has it. What is not there equals

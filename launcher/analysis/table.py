@@ -92,8 +92,12 @@ class Results:
         return self if len(rows) == len(self) else self.take(rows)
 
     def ranked(self, ranking: Ranking | None, top: int | None = None, names: Collection[str] | None = None) -> Results:
-        """The finished runs first, best first; those without the metric, and those that did not finish, below. With
-        `top`, only so many rows; with `names`, only these columns."""
+        """The rows as `places` orders them. With `top`, only so many; with `names`, only these columns."""
+        return self.take(self.places(ranking)[:top], names)
+
+    def places(self, ranking: Ranking | None) -> list[int]:
+        """The rows' numbers: the finished runs first, best first; those whose metric is no finite number, and those
+        that did not finish, below."""
         finished = self.finished()
         numbers = map(number, self.column(ranking.metric)) if ranking else [0.0] * len(self)
         sign = 1.0 if ranking and ranking.lowest else -1.0
@@ -101,7 +105,7 @@ class Results:
             (0, sign * value) if done and value is not None else (1 if done else 2, sign * (value or 0.0))
             for done, value in zip(finished, numbers, strict=True)
         ]
-        return self.take(sorted(range(len(self)), key=merits.__getitem__)[:top], names)
+        return sorted(range(len(self)), key=merits.__getitem__)
 
     def values_of(self, key: str) -> list[str | None]:
         """The different values of a key, in order."""

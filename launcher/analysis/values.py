@@ -7,7 +7,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
-NUMBER = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?|[-+]?(inf|nan)", re.IGNORECASE)
+DIGITS = r"\d+(_\d+)*"
+NUMBER = re.compile(rf"[-+]?({DIGITS}(\.({DIGITS})?)?|\.{DIGITS})(e[-+]?\d+)?|[-+]?(inf|nan)", re.IGNORECASE)
 WORDS = {"true": True, "false": False, "null": None}
 SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 """How results hold the numbers that JSON has not."""
@@ -29,8 +30,8 @@ def meant(text: str | None) -> Any:
     """What an override's value means: a number, a truth value, None, or a text (without its quotes). Lists and mappings
     stay as they are written.
 
-    >>> [meant(text) for text in ("1_000", "1e-3", "true", "null", "'a b'", "[1,2]")]
-    [1000, 0.001, True, None, 'a b', '[1,2]']
+    >>> [meant(text) for text in ("1_000", "1_", "1e-3", "true", "null", "'a b'", "[1,2]")]
+    [1000, '1_', 0.001, True, None, 'a b', '[1,2]']
     """
     if text is None:
         return None
@@ -65,6 +66,9 @@ def number(value: Any) -> float | None:
 def order(text: str | None) -> tuple[int, float, str]:
     """Sorts values as people do: numbers by size, then texts, then what is not there."""
     value = meant(text)
-    if isinstance(value, int | float) and not math.isnan(value):
-        return 0, float(value), ""
+    if isinstance(value, int) or (isinstance(value, float) and not math.isnan(value)):
+        try:
+            return 0, float(value), ""
+        except OverflowError:
+            return 0, math.inf if value > 0 else -math.inf, ""
     return (2, 0.0, "") if text is None else (1, 0.0, text)

@@ -60,7 +60,7 @@ def _runs(bars: list[dict[str, object]], lanes: list[str], x: Spec) -> Spec:
     tooltip = [{"field": name, "title": name} for name in ("item", "state", "seconds", "lane")]
     return {
         "width": WIDTH, "height": min(max(len(lanes) * LANE, LEAST), MOST), "data": {"values": bars},
-        "mark": {"type": "bar", "stroke": "white", "strokeWidth": 0.6, "cornerRadius": 1.5},
+        "mark": {"type": "bar", "stroke": theme.PAPER, "strokeWidth": 0.6, "cornerRadius": 1.5},
         "encoding": {
             "x": {**x, "field": "since", "title": None}, "x2": {"field": "until"}, "y": y, "color": color,
             "tooltip": tooltip,

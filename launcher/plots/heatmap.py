@@ -76,7 +76,7 @@ def _cells(choice: Choice, columns: list[str], lines: list[str], middle: float) 
     missing: Spec = {"mark": {"type": "rect", "color": "#eef0f2"}, "encoding": {"x": x, "y": y, "tooltip": tooltip}}
     cells: Spec = {
         "transform": [{"filter": "datum.value !== null"}],
-        "mark": {"type": "rect", "stroke": "white", "strokeWidth": 2},
+        "mark": {"type": "rect", "stroke": theme.PAPER, "strokeWidth": 2},
         "encoding": {"x": x, "y": y, "color": color, "tooltip": tooltip},
     }  # fmt: skip
     layers = [missing, cells]

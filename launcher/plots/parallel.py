@@ -61,7 +61,7 @@ def parallel(results: Results, choice: Choice, title: str) -> Spec:
         "data": {"values": [*marks, *metric_marks]},
         "encoding": {"x": x, "y": y, "text": {"field": "text"}},
     }  # fmt: skip
-    halo = {**labels, "mark": {**labels["mark"], "stroke": "white", "strokeWidth": 4, "strokeOpacity": 0.85}}
+    halo = {**labels, "mark": {**labels["mark"], "stroke": theme.PAPER, "strokeWidth": 4, "strokeOpacity": 0.85}}
     some = f" · the best {RUNS:,} drawn" if len(done) > RUNS else ""
     layers = [lines, rules, halo, labels]
     body = {"width": STEP * len(keys), "height": theme.HEIGHT, "data": {"values": points}, "layer": layers}

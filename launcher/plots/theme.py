@@ -15,6 +15,13 @@ STATES = {
     "finished": "#009E73", "failed": "#D55E00", "running": "#56B4E9", "cancelled": "#E69F00", "put back": "#999999",
 }  # fmt: skip
 INK, FAINT, GRID = "#24292f", "#57606a", "#e4e8ec"
+PAPER = "white"
+DARK = {
+    PAPER: "#181c20", INK: "#e7eaed", FAINT: "#9aa4af", GRID: "#2a3036",
+    "#0072B2": "#4ba3df", "#5D3A9B": "#a98be3", "#4D4D4D": "#b4bac1",
+}  # fmt: skip
+"""What takes the place of colours that a dark page would swallow, or that would blind on it."""
+
 FONT = "Inter, Helvetica Neue, Arial, Liberation Sans, DejaVu Sans, sans-serif"
 WIDTH, HEIGHT = 560, 340
 
@@ -44,7 +51,7 @@ def plot(title: str, subtitle: str, body: Spec) -> Spec:
         "axisX": {"grid": False}, "text": {"font": FONT, "color": INK},
     }  # fmt: skip
     return {
-        "$schema": SCHEMA, "background": "white", "padding": 16, "title": heading, **body, "config": config,
+        "$schema": SCHEMA, "background": PAPER, "padding": 16, "title": heading, **body, "config": config,
     }  # fmt: skip
 
 

@@ -51,7 +51,7 @@ ITEM_ACTIONS: Mapping[str, Action] = {
         lambda do: do.store.retry(do.which, do.by),
     ),
     "priority": Action(
-        "Priority", "Give {} another priority? It matters for what waits.", "have the new priority",
+        "Priority", "Give {} another priority? It matters for what waits.", "given the new priority",
         lambda do: do.store.set_priority(do.which, _priority(do.fields)),
     ),
     "pause": Action(

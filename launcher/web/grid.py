@@ -52,12 +52,13 @@ def grid(table: Table, parameters: Mapping[str, str]) -> dict[str, Any] | None:
     color = color if color in metrics else "state"
     columns = results.values_of(across)[:MOST_COLUMNS]
     rows = results.values_of(down)[:MOST_ROWS] if down else [None]
-    lowest = bool(table.ranking and table.ranking.metric == color and table.ranking.lowest)
+    ranked = bool(table.ranking and table.ranking.metric == color)
+    lowest = bool(ranked and table.ranking and table.ranking.lowest)
     cells = _cells(results, across, down, color, lowest)
     return {
         "across": across, "down": down, "color": color, "keys": keys, "metrics": metrics, "columns": columns,
         "rows": [(value, [cells.get((column, value)) for column in columns]) for value in rows], "marks": MARKS,
-        "cut": len(results.values_of(across)) - len(columns), "lowest": lowest,
+        "cut": len(results.values_of(across)) - len(columns), "ranked": ranked,
         "over": [key for key in results.varying if key not in (across, down)],
     }  # fmt: skip
 
@@ -68,9 +69,8 @@ def _sides(table: Table, keys: list[str], parameters: Mapping[str, str]) -> tupl
     left = [key for key in keys if key not in wanted]
     ranked = sorted(left, key=lambda key: (bool(axes.REPEATS.search(key)), -len(table.results.values_of(key))))
     sides = [key if key in keys else ranked.pop(0) if ranked else None for key in wanted]
-    across, down = sides
-    assert across is not None
-    return across, down if down != across else None
+    across, *down = dict.fromkeys(key for key in sides if key is not None)
+    return across, next(iter(down), None)
 
 
 def _cells(

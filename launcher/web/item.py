@@ -19,6 +19,9 @@ from launcher.web.view import View
 
 PARTS = ("itemhead", "story", "attempts")
 MOST_STEPS = 200
+FEW = 8
+"""Metrics that the page's head shows; where there are more, all stand below."""
+
 TOLD = {"item", "state", "sweep", "point", "result", "took", "attempt", "exit code", "queue", "name"}
 """Facts that the page's head shows in its own way."""
 
@@ -36,11 +39,12 @@ def item_parts(view: View, item_id: str) -> dict[str, Any]:
     every = facts(item, document)
     return {
         "item": item, "priority": PRIORITY_NAMES[item.priority], "priorities": PRIORITY_NAMES,
+        "result": list((item.result or {}).items()), "few": FEW,
         "facts": [(name, value) for name, value in every if value and name not in TOLD],
         "waits": [(name, value) for name, value in story.facts(told) if value],
         "steps": steps[-MOST_STEPS:], "hidden": max(0, len(steps) - MOST_STEPS),
         "attempts": attempts, "may": view.may("member", [item.queue]),
-        "held": item.state in HELD, "ended": item.state in TERMINAL, "lease": LEASE_SECONDS,
+        "held": item.state in HELD, "over": item.state in TERMINAL, "lease": LEASE_SECONDS,
         "document": document,
     }  # fmt: skip
 

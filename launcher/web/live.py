@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import html
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -22,13 +23,16 @@ HEARTBEAT_SECONDS = 15.0
 LOOK_SECONDS = 1.0
 """How soon a stream hears that the server ends."""
 
+log = logging.getLogger(__name__)
+
 Parts = Mapping[str, str]
 """HTML by the names of a page's parts."""
 
 
 def digest(parts: Parts) -> str:
-    """What tells a page's state from others: short, for an address."""
-    return hashlib.sha256("\0".join(f"{name}\0{text}" for name, text in parts.items()).encode()).hexdigest()[:16]
+    """What tells a page's state from others, whatever trouble there is: short, for an address."""
+    told = "\0".join(f"{name}\0{text}" for name, text in parts.items() if name != "trouble")
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def event(name: str, data: str, event_id: str = "") -> bytes:
@@ -39,6 +43,10 @@ def event(name: str, data: str, event_id: str = "") -> bytes:
     """
     lines = "".join(f"data: {line}\n" for line in data.replace("\r", "").split("\n"))
     return (f"id: {event_id}\n" if event_id else "").encode() + f"event: {name}\n{lines}\n".encode()
+
+
+END = event("end", "")
+"""The last event of a stream whose page will not change any more."""
 
 
 @dataclass(slots=True)
@@ -66,12 +74,17 @@ class Topic:
         try:
             parts = {**self.render(), "trouble": ""}
         except LaunchError as error:
-            parts = {**self.parts, "trouble": _trouble(error)}
+            parts = {**self.parts, "trouble": _trouble(str(error))}
+        except Exception as error:  # of ours, or of what a run reported: the next state may be well again
+            told = _trouble(f"internal error: {type(error).__name__}; the server's log has more")
+            if self.parts.get("trouble") != told:
+                log.exception("a page cannot be rendered; trying again")
+            parts = {**self.parts, "trouble": told}
         return parts, time.thread_time() - began
 
 
-def _trouble(error: LaunchError) -> str:
-    return f'<p class="trouble">{html.escape(str(error))} – trying again</p>'
+def _trouble(text: str) -> str:
+    return f'<p class="trouble">{html.escape(text)} – trying again</p>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +97,9 @@ class Hub:
     async def stream(
         self, key: Hashable, render: Callable[[], Parts], allowed: Callable[[], bool], seen: str
     ) -> AsyncIterator[bytes]:
-        """The events of a page, for one viewer: all of its parts that are not as they were `seen`, then those that
-        change; until the server ends, or the viewer is not allowed to look any more."""
+        """The events of a page, for one viewer: all of its parts if they are not as they were `seen`, then those that
+        change, each time followed by what is seen then; until the part `over` says something (then END is the last
+        one), the server ends, or the viewer is not allowed to look any more."""
         topic = self.topics.get(key)
         if topic is None:
             topic = self.topics[key] = Topic(render)
@@ -99,11 +113,15 @@ class Hub:
                     yield b": still here\n\n"
                     continue
                 sent, now = parts
-                if not sent and digest({name: now[name] for name in now if name != "trouble"}) == seen:
-                    continue
-                for name, text in now.items():
-                    if sent.get(name) != text:
-                        yield event(name, text)
+                known = not sent and digest(now) == seen
+                changed = {} if known else {name: text for name, text in now.items() if sent.get(name) != text}
+                for name, text in changed.items():
+                    yield event(name, text)
+                if changed:
+                    yield event("seen", "" if now["trouble"] else digest(now))
+                if now.get("over"):
+                    yield END
+                    return
         finally:
             topic.viewers -= 1
             if not topic.viewers:
@@ -130,6 +148,35 @@ class Hub:
                     await changed.wait()
             except TimeoutError:
                 continue
+
+
+async def joined(page: AsyncIterator[bytes], tail: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The events of a page and of a log's tail, as they come. END is sent when the page has sent it, and then the tail:
+    before, it may be that the run begins again. A page that ends without END ends both."""
+    waiting = {asyncio.ensure_future(anext(stream)): stream for stream in (page, tail)}
+    over = False
+    try:
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                stream = waiting.pop(task)
+                try:
+                    told = task.result()
+                except StopAsyncIteration:
+                    if over:
+                        continue
+                    return
+                waiting[asyncio.ensure_future(anext(stream))] = stream
+                if told != END:
+                    yield told
+                elif stream is page:
+                    over = True
+                elif over:
+                    yield END
+                    return
+    finally:
+        for task in waiting:
+            task.cancel()
 
 
 def still(allowed: Callable[[], bool]) -> bool:

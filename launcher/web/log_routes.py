@@ -1,16 +1,15 @@
-"""The addresses of logs: a page of one by byte offsets, its live tail, its download."""
+"""The addresses of logs: a page of one by byte offsets, its download; and its live tail."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from launcher.analysis import story
@@ -28,8 +27,8 @@ LOOK_SECONDS = 0.5
 """How often a live tail looks for more: a system call."""
 
 
-def log_routes(site: Site, ending: Callable[[], bool]) -> Sequence[BaseRoute]:
-    """Pages, tails and downloads of logs."""
+def log_routes(site: Site) -> Sequence[BaseRoute]:
+    """Pages and downloads of logs."""
 
     async def page(ask: Ask) -> Response:
         return await run_in_threadpool(lambda: site.page("log.html", ask, log_page(ask)))
@@ -46,20 +45,9 @@ def log_routes(site: Site, ending: Callable[[], bool]) -> Sequence[BaseRoute]:
 
         return await run_in_threadpool(found)
 
-    async def tail(ask: Ask) -> Response:
-        await run_in_threadpool(lambda: ask.view.check(ask.view.desk.store.item(ask.name)))
-        after = ask.request.headers.get("last-event-id") or ask.parameters.get("after", "")
-        user = ask.view.user
-        follower = _Follower(
-            lambda: View(site.sessions.desk, site.reader, user).check(site.reader.item(ask.name)), after,
-            lambda: site.sessions.still(ask.request, user), ending,
-        )  # fmt: skip
-        return StreamingResponse(follower.events(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
-
     return [
         Route("/logs/{name:path}", site.guarded(page), methods=["GET"]),
         Route("/download/{name:path}", site.guarded(download), methods=["GET"]),
-        Route("/live/logs/{name:path}", site.guarded(tail), methods=["GET"]),
     ]
 
 
@@ -91,48 +79,37 @@ def log_page(ask: Ask) -> dict[str, Any]:
     }
 
 
-class _Follower:
-    """The live tail of an item's log, for one viewer, from a place (ATTEMPT:OFFSET) on. It goes over to the log of the
-    next attempt when that begins."""
+async def tail(site: Site, ask: Ask, ending: Callable[[], bool]) -> AsyncIterator[bytes]:
+    """The live tail of an item's log, from the parameter `after` (ATTEMPT:OFFSET) on: events `more` (append it) and
+    `anew` (instead of all), whose IDs are places; END at each look that finds the run ended and all sent."""
+    user = ask.view.user
+    follower = _Follower(
+        lambda: View(site.sessions.desk, site.reader, user).check(site.reader.item(ask.name)),
+        ask.parameters.get("after", ""),
+    )
+    while not ending():
+        for each in await run_in_threadpool(follower.look):
+            yield each
+        await asyncio.sleep(LOOK_SECONDS)
 
-    def __init__(
-        self, item: Callable[[], Item], after: str, allowed: Callable[[], bool], ending: Callable[[], bool]
-    ) -> None:
+
+class _Follower:
+    """What an item's log has more than it had. It goes over to the log of the next attempt when that begins."""
+
+    def __init__(self, item: Callable[[], Item], after: str) -> None:
         attempt, _, offset = after.partition(":")
-        self._item, self._allowed, self._ending = item, allowed, ending
+        self._item = item
         self._attempt, self._offset = number(attempt, 0), number(offset, 0)
         self._painter = Painter()
-        self._over = False
 
-    async def events(self) -> AsyncIterator[bytes]:
-        """Events `more` (append it) and `anew` (instead of all), whose IDs are places; `end` when the run ended."""
-        yield b"retry: 1000\n\n"
-        beat = time.monotonic()
-        while not self._ending():
-            sent = await run_in_threadpool(self._look)
-            for each in sent:
-                yield each
-            if self._over:
-                return
-            if sent:
-                beat = time.monotonic()
-            elif time.monotonic() > beat + live.HEARTBEAT_SECONDS:
-                if not await run_in_threadpool(live.still, self._allowed):
-                    return
-                yield b": still here\n\n"
-                beat = time.monotonic()
-            await asyncio.sleep(LOOK_SECONDS)
-
-    def _look(self) -> list[bytes]:
+    def look(self) -> list[bytes]:
+        """The events since the last look."""
         try:
             item = self._item()  # before the log: what was printed until the end is then sent
             sent = self._grown(item)
         except LaunchError:  # the store is away, or the log not there yet
             return []
-        if item.state in TERMINAL and not sent:
-            self._over = True
-            return [live.event("end", item.state.value)]
-        return sent
+        return [live.END] if item.state in TERMINAL and not sent else sent
 
     def _grown(self, item: Item) -> list[bytes]:
         if not item.run_dir:

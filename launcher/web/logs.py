@@ -73,7 +73,8 @@ def read(file: BinaryIO, start: int, most: int = PAGE) -> Part:
 
 def page(file: BinaryIO, start: int) -> Part:
     """A page that begins with the first whole line after an offset (at it, where a line begins there)."""
-    return read(file, _line_start(file, start))
+    size = os.fstat(file.fileno()).st_size  # far beyond it, no file system seeks
+    return read(file, _line_start(file, min(start, size)))
 
 
 def tail(file: BinaryIO) -> Part:
@@ -131,3 +132,13 @@ def last_part(item: Item) -> dict[str, Any] | None:
     except NotFoundError:
         return None
     return {"html": painted(part.text), "place": f"{item.attempt}:{part.end}", "size": part.size, "start": part.start}
+
+
+def last_lines(run_dir: str | None, most: int) -> Markup:
+    """The last lines of a log that are not empty, as HTML; nothing where there is none, or not here."""
+    try:
+        with opened(run_dir) as file:
+            lines = tail(file).text.split("\n")
+    except NotFoundError:
+        return Markup("")
+    return painted("\n".join([line.rstrip() for line in lines if line.strip()][-most:]))

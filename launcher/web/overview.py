@@ -65,4 +65,4 @@ def _by(name: str, counts: list[Count]) -> dict[str, list[Count]]:
 
 def number(text: str | None, least: int) -> int:
     """The number that a parameter says; the least where it says none, or less."""
-    return max(least, int(text)) if text and text.isascii() and text.isdigit() and len(text) < 10 else least
+    return max(least, int(text)) if text and text.isascii() and text.isdigit() and len(text) <= 18 else least

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,15 +15,13 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from starlette.routing import BaseRoute, Route
 
 from launcher.errors import LaunchError, NotFoundError
+from launcher.plots.theme import DARK
 from launcher.server.app import Parts as ServerParts
 from launcher.spec import PRIORITY_NAMES
 from launcher.web import actions, item, live, overview, plots, rendering, sweep
-from launcher.web.log_routes import log_routes
+from launcher.web.log_routes import log_routes, tail
 from launcher.web.routes import Ask, Site, answered, form, login_routes, site_of
 from launcher.web.view import View
-
-FRESH_SECONDS = 20.0
-"""A stream that begins so soon after its page needs not send what the page has."""
 
 LINKS = {"item": partial(rendering.link, "items"), "sweep": partial(rendering.link, "sweeps")}
 FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -41,16 +38,20 @@ class Page:
     rest: Callable[[View, Mapping[str, Any]], Mapping[str, Any]] | None = None
     """Reads what does not live."""
 
+    tail: Callable[[Site, Ask, Callable[[], bool]], AsyncIterator[bytes]] | None = None
+    """More events of its stream."""
+
     def rendered(self, view: View, name: str, parameters: Mapping[str, str]) -> tuple[Mapping[str, Any], live.Parts]:
-        """What it shows, and the HTML of its parts."""
+        """What it shows, and the HTML of its parts; the part `over` says something once they will not change."""
         context = {"parameters": parameters, "name": name, **self.read(view, name, parameters)}
-        return context, {part: rendering.render(f"parts/{part}.html", context) for part in self.parts}
+        parts = {part: rendering.render(f"parts/{part}.html", context) for part in self.parts}
+        return context, {**parts, "over": "over" if context.get("over") else ""}
 
 
 PAGES = {
     "overview": Page(lambda view, _, parameters: overview.overview(view, parameters), "overview.html", overview.PARTS),
     "sweeps": Page(sweep.sweep, "sweep.html", sweep.PARTS),
-    "items": Page(lambda view, name, _: item.item_parts(view, name), "item.html", item.PARTS, item.item_rest),
+    "items": Page(lambda view, name, _: item.item_parts(view, name), "item.html", item.PARTS, item.item_rest, tail),
 }
 
 
@@ -60,7 +61,7 @@ def web_routes(parts: ServerParts, ending: Callable[[], bool] = lambda: False) -
     hub = live.Hub(ending)
     return [
         *login_routes(site),
-        *log_routes(site, ending),
+        *log_routes(site),
         *_page_routes(site, hub),
         *_action_routes(site),
         Route("/plots/{name:path}", site.guarded(_plot), methods=["GET"]),
@@ -75,7 +76,7 @@ def _page_routes(site: Site, hub: live.Hub) -> list[BaseRoute]:
         def made() -> Response:
             parameters = _kept(ask.parameters)
             context, parts = page.rendered(ask.view, ask.name, parameters)
-            stream = _stream_address(kind, ask.name, parameters, live.digest(parts))
+            stream = {"address": _stream_address(kind, ask.name, parameters), "seen": live.digest(parts)}
             rest = page.rest(ask.view, context) if page.rest else {}
             html = {part: Markup(text) for part, text in parts.items()}  # noqa: S704 - rendered by our templates
             return site.page(page.template, ask, {**context, **rest, "parts": html, "stream": stream})
@@ -84,7 +85,7 @@ def _page_routes(site: Site, hub: live.Hub) -> list[BaseRoute]:
 
     async def stream(kind: str, ask: Ask) -> Response:
         page, user = PAGES[kind], ask.view.user
-        parameters = {name: text for name, text in _kept(ask.parameters).items() if name not in ("seen", "loaded")}
+        parameters = {name: text for name, text in _kept(ask.parameters).items() if name not in ("seen", "after")}
 
         def render() -> live.Parts:
             view = View(site.sessions.desk, site.reader, user)
@@ -95,7 +96,9 @@ def _page_routes(site: Site, hub: live.Hub) -> list[BaseRoute]:
 
         await run_in_threadpool(render)  # a page that there is not is told now
         key = (kind, ask.name, tuple(sorted(parameters.items())), tuple(sorted(user.roles.items())))
-        events = hub.stream(key, render, allowed, _seen(ask))
+        events = hub.stream(key, render, allowed, ask.parameters.get("seen", ""))
+        if page.tail:
+            events = live.joined(events, page.tail(site, ask, hub.ending))
         return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     routes: list[BaseRoute] = []
@@ -111,16 +114,9 @@ def _kept(parameters: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in parameters.items() if name not in ("done", "count", "queue") and text}
 
 
-def _stream_address(kind: str, name: str, parameters: Mapping[str, str], seen: str) -> str:
+def _stream_address(kind: str, name: str, parameters: Mapping[str, str]) -> str:
     path = "/live/overview" if kind == "overview" else rendering.link(f"live/{kind}", name)
-    return path + rendering.query(parameters, seen=seen, loaded=f"{time.time():.0f}")
-
-
-def _seen(ask: Ask) -> str:
-    """The digest of the parts that the viewer has; nothing for a stream that begins again."""
-    loaded = ask.parameters.get("loaded", "")
-    young = loaded.isascii() and loaded.isdigit() and time.time() - float(loaded) < FRESH_SECONDS
-    return ask.parameters.get("seen", "") if young and "last-event-id" not in ask.request.headers else ""
+    return path + rendering.query(parameters)
 
 
 # -- actions ----------------------------------------------------------------------------------------------------------
@@ -163,7 +159,8 @@ async def _plot(ask: Ask) -> Response:
             told = {"text": str(error), "spec": None}
         else:
             title = " ".join(str(spec["title"][part]) for part in ("text", "subtitle"))
-            told = {"text": title, "spec": Markup(plots.embedded(spec))}  # noqa: S704 - escaped there
+            held = {"spec": plots.embedded(spec), "dark": plots.embedded(DARK)}
+            told = {"text": title, **{name: Markup(text) for name, text in held.items()}}  # noqa: S704 - escaped there
         html = rendering.render("plot.html", told)
         return HTMLResponse(html, headers={"Content-Security-Policy": plots.POLICY})
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from launcher.errors import NotFoundError
 from launcher.plots import render
@@ -31,8 +32,8 @@ def specification(view: View, name: str, parameters: Mapping[str, str]) -> Spec:
     return plot(view.desk.store, [name], table.results, table.ranking, asked)
 
 
-def embedded(spec: Spec) -> str:
-    """A specification as text that no script element ends early."""
+def embedded(spec: Mapping[str, Any]) -> str:
+    """A specification, or some colours, as text that no script element ends early."""
     return json.dumps(spec).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 

@@ -122,6 +122,11 @@ class Reader:
         """Queues, sweeps, agents and counts."""
         return self._overviews.get("", self._overview)
 
+    def overview_now(self) -> Overview:
+        """The same, read anew: something is asked for that was not there a moment ago."""
+        self._overviews.clear()
+        return self.overview()
+
     def _overview(self) -> Overview:
         store = self.store
         agents = store.agents()

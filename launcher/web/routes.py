@@ -52,8 +52,11 @@ class Ask:
 
     @property
     def name(self) -> str:
-        """What the address is about."""
-        return str(self.request.path_params.get("name", ""))
+        """What the address is about. NotFoundError for what no name can be, to PostgreSQL not even in a question."""
+        name = str(self.request.path_params.get("name", ""))
+        if "\0" in name:
+            raise NotFoundError(f"nothing is named {name!r}")
+        return name
 
 
 Endpoint = Callable[[Ask], Awaitable[Response]]
@@ -121,7 +124,7 @@ def _trouble(status: int, text: str, *, again: bool = False) -> Response:
 def _to_login(request: Request) -> Response:
     """The login page, which leads back; where a link on another site led here, the page itself once more: only then
     does the browser show its cookie, which it keeps from other sites."""
-    if request.url.path.startswith("/live/"):
+    if request.url.path.startswith("/live/") or "hx-request" in request.headers:
         return Response("log in with an API key", 401)
     if request.headers.get("sec-fetch-site") == "cross-site":
         return HTMLResponse(rendering.render("again.html", {}))

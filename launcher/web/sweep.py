@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from launcher.analysis.conditions import Condition
-from launcher.analysis.failures import example, log_of, shared
-from launcher.analysis.table import FACTS, Results
+from launcher.analysis.failures import example, shared
+from launcher.analysis.table import FACTS, Ranking, Results
 from launcher.analysis.values import number as exact
 from launcher.analysis.values import order
 from launcher.errors import UsageError
 from launcher.item import TERMINAL, RunState
 from launcher.plots.sweep import KINDS
-from launcher.runners.verdict import last_lines
 from launcher.web.grid import grid
+from launcher.web.logs import last_lines
 from launcher.web.overview import number
 from launcher.web.reader import LARGEST_TABLE, Table
 from launcher.web.view import STATES, View, tally
@@ -53,8 +52,15 @@ def sweep(view: View, name: str, parameters: Parameters) -> dict[str, Any]:
         "may": view.may("member", queues), "best": _best(table),
         "cut": total > LARGEST_TABLE, "largest": LARGEST_TABLE, "shown_runs": len(table.results),
         "grid": grid(table, parameters), "kinds": KINDS, "states": STATES,
+        "over": bool(total) and ended == total and _read_to_the_end(table, total),
         "table": rows(table, parameters), "failures": failures(table), "failed": counts[RunState.FAILED.value],
     }  # fmt: skip
+
+
+def _read_to_the_end(table: Table, total: int) -> bool:
+    """Whether a sweep whose runs have ended is so in its table, which may be older than the counts."""
+    found = table.results.tally()
+    return sum(found.get(state.value, 0) for state in TERMINAL) == min(total, LARGEST_TABLE)
 
 
 def rows(table: Table, parameters: Parameters) -> dict[str, Any]:
@@ -63,7 +69,7 @@ def rows(table: Table, parameters: Parameters) -> dict[str, Any]:
     results = chosen.results
     columns = [*table.results.varying, *table.results.metrics][:MOST_COLUMNS]
     sort, descending = _sorting(table, parameters, columns)
-    places = _sorted(results, sort, descending)
+    places = _sorted(table, results, sort, descending)
     pages = max(1, -(-len(places) // ROWS))
     page = min(number(parameters.get("page"), 1), pages)
     shown = results.take(places[(page - 1) * ROWS : page * ROWS])
@@ -90,11 +96,10 @@ def failures(table: Table) -> dict[str, Any]:
     told = []
     for each in table.failures[:CAUSES]:
         row = example(results, each)
-        log = log_of(results, row)
         told.append({
             "key": each.cause.key, "kind": each.cause.kind, "title": each.cause.title, "count": len(each.rows),
             "shared": shared(results, each), "example": results.facts["id"][row],
-            "log": last_lines(log)[-LOG_LINES:] if log else [],
+            "log": last_lines(results.facts["run_dir"][row], LOG_LINES),
         })  # fmt: skip
     return {"causes": told, "more": len(table.failures) - len(told)}
 
@@ -118,9 +123,8 @@ def _chosen(table: Table, parameters: Parameters) -> Chosen:
     if state in STATES:
         found = results.facts["state"]
         results = results.take([row for row in range(len(results)) if found[row] == state])
-    conditions = [text for text in re.split(r"[,;]\s*", parameters.get("where", "").strip()) if text]
     try:
-        return Chosen(results.where(map(Condition.parse, conditions)))
+        return Chosen(results.where(Condition.parse_all(parameters.get("where", ""))))
     except UsageError as error:
         return Chosen(results, str(error).replace("--where ", ""))
 
@@ -134,11 +138,14 @@ def _sorting(table: Table, parameters: Parameters, columns: Sequence[str]) -> tu
     return sort, parameters.get("order") == "desc"
 
 
-def _sorted(results: Results, sort: str, descending: bool) -> list[int]:
-    """The places of rows in order; those without a value last, whichever way."""
+def _sorted(table: Table, results: Results, sort: str, descending: bool) -> list[int]:
+    """The places of rows in order: by a metric as `launcher results` ranks them, whichever way; by anything else with
+    those last that have no value."""
     if not sort:
-        return list(range(len(results)))
+        return results.places(table.ranking)
     column = results.column(sort)
+    if sort in results.metrics and any(exact(value) is not None for value in column):
+        return results.places(Ranking(sort, lowest=not descending))
     there = [row for row in range(len(results)) if column[row] is not None]
     missing = [row for row in range(len(results)) if column[row] is None]
     there.sort(key=lambda row: _place(column[row]), reverse=descending)

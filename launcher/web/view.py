@@ -64,18 +64,29 @@ class View:
 
     def sweep(self, name: str) -> tuple[Sweep, frozenset[str]]:
         """A sweep, with those of its queues that this user sees; NotFoundError if there is none for them."""
+        found = self._sweep(name) or self._anew()._sweep(name)
+        if found is None:
+            known = suggest(name, {count.sweep for count in self.counts if count.sweep})
+            raise NotFoundError(f"no sweep named {name!r}; {known}")
+        return found
+
+    def _sweep(self, name: str) -> tuple[Sweep, frozenset[str]] | None:
         queues = frozenset(count.queue for count in self.counts if count.sweep == name)
-        for sweep in self.all.sweeps:
-            if sweep.name == name and (queues or not self.all.of_sweep(name)):
-                return sweep, queues
-        known = suggest(name, {count.sweep for count in self.counts if count.sweep})
-        raise NotFoundError(f"no sweep named {name!r}; {known}")
+        seen = queues or not self.all.of_sweep(name)
+        return next(((sweep, queues) for sweep in self.all.sweeps if sweep.name == name and seen), None)
 
     def check(self, item: Item) -> Item:
         """The item, if this user sees it; else NotFoundError, as if there were none."""
-        if item.queue not in self.roles:
+        if item.queue not in self.roles and item.queue not in self._anew().roles:
             raise NotFoundError(f"{item.id!r} is no item's ID")
         return item
+
+    def _anew(self) -> View:
+        """This view, of the store as it is now: what it lacks may have been added in the last seconds."""
+        for name in ("all", "roles"):
+            vars(self).pop(name, None)
+        vars(self)["all"] = self.reader.overview_now()
+        return self
 
     def need(self, role: str, queues: Iterable[str]) -> list[str]:
         """Those of these queues for which the user has this role; AccessError if it is none of them."""

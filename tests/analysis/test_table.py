@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from launcher.analysis.conditions import Condition
 from launcher.analysis.frames import exported
 from launcher.analysis.table import Ranking, ranking, tabulate
-from launcher.analysis.values import meant
+from launcher.analysis.values import meant, order
 from launcher.errors import UsageError
 from launcher.item import Sweep
 from tests.analysis.making import record
@@ -119,3 +119,12 @@ def test_numbers_and_truth_values_are_read_as_hydra_writes_them(value: Any) -> N
 
     read = meant(override_value(value))
     assert (read, type(read)) == (value, type(value))
+
+
+@given(
+    st.text("0123456789_.e-+", max_size=8) | st.sampled_from(["1_", "1__0", "1_.5", "1._5", "9" * 400, "-" + "9" * 400])
+)
+def test_whatever_looks_like_a_number_is_read_and_sorted(text: str) -> None:
+    read = meant(text)
+    assert isinstance(read, int | float) or read == text
+    assert sorted(["1", text, None], key=order)[-1] is None

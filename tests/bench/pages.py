@@ -17,7 +17,7 @@ from typing import Any
 
 import requests
 
-from launcher.item import Finished, ItemFilter, Sweep
+from launcher.item import Finished, ItemFilter, RunState, Sweep
 from launcher.queues import open_store
 from tests.bench.measure import Measured, folder
 from tests.bench.seeing import spec
@@ -62,13 +62,14 @@ def pages() -> Iterator[Measured]:
             yield Measured("server without open pages, of a core", idle, None, f"{idle:.2%}", "≤ 1 %", idle <= 0.01)
             chance = random.Random(1)  # noqa: S311 - a sample
             for name in ("overview", "a sweep", "an item"):
-                path = kinds[name](chance)
+                path = f"/items/{ids[0]}" if name == "an item" else kinds[name](chance)
                 yield _opened(name, address + _stream(address + path), process.pid, None)
             yield _opened("a sweep whose items end", f"{address}/live/sweeps/sweep-1", process.pid, url)
 
 
 def fill(url: str) -> list[str]:
-    """A store with ended sweeps, a tenth of their items failed, a few waiting; some IDs of its items."""
+    """A store with ended sweeps, a tenth of their items failed, a few waiting; some IDs of its items, first of one that
+    waits: the pages of others hold no stream."""
     store: Any = open_store(url)
     for number in range(SWEEPS):
         store.push(Sweep(f"sweep-{number}", "accuracy"), map(spec, range(ITEMS)))
@@ -85,9 +86,10 @@ def fill(url: str) -> list[str]:
             WHERE seq % 50 <> 1"""
         )
     chance = random.Random(2)  # noqa: S311 - a sample
-    found = [item.id for name in (3, 99) for item in store.items(ItemFilter(sweep=f"sweep-{name}"))]
+    found = [item for name in (3, 99) for item in store.items(ItemFilter(sweep=f"sweep-{name}"))]
     store.close()
-    return chance.sample(found, 1000)
+    waiting = next(item for item in found if item.state is RunState.PENDING)
+    return [item.id for item in (waiting, *chance.sample(found, 1000))]
 
 
 @contextmanager
@@ -116,7 +118,7 @@ def percentile(address: str, page: Page) -> float:
 
 
 def _stream(address: str) -> str:
-    found = re.search(r'sse-connect="([^"]+)"', requests.get(address, timeout=60).text)
+    found = re.search(r'data-stream="([^"]+)"', requests.get(address, timeout=60).text)
     assert found
     return found[1].replace("&amp;", "&")
 

@@ -13,6 +13,8 @@ import pytest
 
 from launcher.item import ItemFilter, RunState, Sweep
 from launcher.queues import Store
+from launcher.server.access import add_user
+from launcher.spec import LaunchSpec
 from tests.conftest import REPOSITORY, Project, needs, until
 from tests.web.browser import browser, chromium_missing
 from tests.web.conftest import fill, spec
@@ -137,6 +139,53 @@ def test_the_page_survives_a_restart_of_its_server(store: Store, tmp_path: Path,
         page.locator("#offline").wait_for(state="hidden")
 
 
+def hide(page: Any, hidden: bool) -> None:
+    """What a browser with a window does when another tab is chosen; one without holds all tabs for visible."""
+    page.evaluate(
+        """hidden => {
+            Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
+def test_tabs_that_are_not_looked_at_hold_no_connection(
+    store: Store, address: str, page: Any, context: Any, tmp_path: Path
+) -> None:
+    waiting = fill(store, tmp_path / "runs")[-1]
+    paths = ["/", "/sweeps/digits", f"/items/{waiting}"] * 2
+    tabs = [context.new_page() for _ in paths]
+    for tab, path in zip(tabs, paths, strict=True):
+        with tab.expect_request("**/live/**"):
+            tab.goto(address + path)
+        hide(tab, True)
+    page.goto(address)  # browsers open six connections to a server
+    page.locator("#sweep-1").wait_for()
+    store.push(Sweep("digits"), [spec(12)])
+    hide(tabs[1], False)
+    tabs[1].locator("ul.legend", has_text="pending 3").wait_for()
+    for tab in tabs:
+        tab.close()
+
+
+def test_pages_of_what_ended_hold_no_connection(
+    store: Store, address: str, page: Any, context: Any, tmp_path: Path
+) -> None:
+    ids = fill(store, tmp_path / "runs", waiting=0)
+    tabs = [context.new_page() for _ in range(7)]
+    for tab, path in zip(tabs, ["/sweeps/digits", *(f"/items/{item}" for item in ids)], strict=False):
+        tab.goto(address + path)
+    page.goto(address)
+    page.locator("#sweep-1").wait_for()
+    store.retry(ItemFilter(ids=(ids[0],)), "ann")
+    hide(tabs[1], True)
+    hide(tabs[1], False)  # who comes back sees what it is now
+    tabs[1].locator(".lead", has_text="pending").wait_for()
+    for tab in tabs:
+        tab.close()
+
+
 def test_an_action_is_taken_by_keyboard_alone(store: Store, address: str, page: Any, tmp_path: Path) -> None:
     fill(store, tmp_path / "runs")
     page.goto(f"{address}/sweeps/digits")
@@ -151,12 +200,57 @@ def test_an_action_is_taken_by_keyboard_alone(store: Store, address: str, page: 
     seen(page, "2 runs cancelled")
 
 
+def test_a_dialog_of_an_ended_session_leads_to_the_login(
+    store: Store, address: str, page: Any, context: Any, tmp_path: Path
+) -> None:
+    key = add_user(store, "ann", {"home": "admin"})
+    fill(store, tmp_path / "runs")
+
+    def login() -> None:
+        page.get_by_label("API key").fill(key)
+        page.get_by_role("button", name="Log in").click()
+
+    page.goto(f"{address}/sweeps/digits")
+    login()
+    page.locator("#do-cancel").wait_for()
+    context.clear_cookies()
+    page.locator("#do-cancel").click()
+    page.wait_for_url("**/login?next=*")
+    login()
+    seen(page, "Cancel sweep digits?")
+
+
 def test_a_plot_is_drawn_in_its_sandbox(store: Store, address: str, page: Any, tmp_path: Path) -> None:
     pytest.importorskip("vl_convert", reason="no extra plot: launcher[plot] is not installed")
     fill(store, tmp_path / "runs")
     page.goto(f"{address}/sweeps/digits")
     page.locator("iframe.plot").scroll_into_view_if_needed()
     page.frame_locator("iframe.plot").locator("canvas, svg").first.wait_for()
+
+
+def test_a_plot_is_dark_in_the_dark(store: Store, address: str, page: Any, tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert", reason="no extra plot: launcher[plot] is not installed")
+    fill(store, tmp_path / "runs")
+    page.emulate_media(color_scheme="dark")
+    page.goto(f"{address}/sweeps/digits?plot=line")
+    page.locator("iframe.plot").scroll_into_view_if_needed()
+    frame = page.frame_locator("iframe.plot")
+    ground = "svg => svg.style.backgroundColor"
+    for scheme, color in (("dark", "rgb(24, 28, 32)"), ("light", "white")):
+        page.emulate_media(color_scheme=scheme)
+        until(lambda color=color: frame.locator("svg.marks").evaluate(ground) == color, f"a {scheme} plot")
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_wide_grid_scrolls_and_not_the_page(store: Store, address: str, page: Any, width: int) -> None:
+    points = [
+        (f"lr={lr}", f"layers={layers}", f"seed={seed}") for lr in range(40) for layers in (1, 2) for seed in (0, 1)
+    ]
+    store.push(Sweep("wide"), [LaunchSpec({"overrides": {"args": list(point)}}, point=point) for point in points])
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{address}/sweeps/wide")
+    assert page.locator("#grid .scroll").evaluate("box => box.scrollWidth > box.clientWidth")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import html
+import itertools
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +18,7 @@ import requests
 from launcher.item import Finished, Sweep
 from launcher.paths import RunPaths
 from launcher.queues import Store, open_store
+from launcher.web import live
 from tests.conftest import until
 from tests.server.conftest import running
 from tests.services import Postgres, free_port
@@ -91,17 +96,34 @@ def test_what_changed_is_sent_to_all_who_look(store: Store, address: str) -> Non
 
 
 def test_what_a_page_has_is_not_sent_again(store: Store, address: str) -> None:
-    import html
-    import re
-
     store.push(Sweep("digits"), [spec(0)])
     page = requests.get(f"{address}/sweeps/digits", timeout=PATIENCE_SECONDS).text
-    [stream] = re.findall(r'sse-connect="([^"]+)"', page)
-    fresh = Events(address + html.unescape(stream))
+    [(stream, seen)] = re.findall(r'data-stream="([^"]+)" data-seen="([^"]+)"', page)
+    fresh = Events(f"{address}{html.unescape(stream)}seen={seen}")
     store.push(Sweep("digits"), [spec(1)])
     until(lambda: fresh.has("head", "2 pending"), "the change")
     assert not fresh.has("head", "1 pending")
+    until(lambda: fresh.seen[-1][0] == "seen", "what is seen now")
+    again = Events(f"{address}{html.unescape(stream)}seen={fresh.seen[-1][1]}")
+    store.push(Sweep("digits"), [spec(6)])
+    until(lambda: again.has("head", "3 pending"), "the change")
+    assert not again.has("head", "2 pending")
     fresh.close()
+    again.close()
+
+
+def test_the_stream_of_a_sweep_ends_with_it(store: Store, address: str) -> None:
+    store.push(Sweep("digits"), [spec(0)])
+    events = Events(f"{address}/live/sweeps/digits")
+    until(lambda: events.has("head", "1 pending"), "the state")
+    [lease] = store.pop("agent", ["default"], 1)
+    store.ack([(lease, {}, "/nowhere")])
+    store.finish([(lease, Finished({"accuracy": 0.5}))])
+    until(events.ended.is_set, "the end")
+    assert events.has("head", "1 finished")
+    assert events.has("table", "0.5")
+    assert events.seen[-1][0] == "end"
+    assert " data-over" in requests.get(f"{address}/sweeps/digits", timeout=PATIENCE_SECONDS).text
 
 
 def test_a_log_is_followed_to_the_end_of_its_run(store: Store, address: str, tmp_path: Path) -> None:
@@ -111,21 +133,47 @@ def test_a_log_is_followed_to_the_end_of_its_run(store: Store, address: str, tmp
     paths.create({})
     paths.log.write_text("one <b>\n")
     store.ack([(lease, {}, str(paths.folder))])
-    events = Events(f"{address}/live/logs/{lease.item.id}")
+    events = Events(f"{address}/live/items/{lease.item.id}")
     until(lambda: events.has("anew", "one &lt;b&gt;"), "the first line")
     with paths.log.open("a") as log:
         log.write("\x1b[31mtwo\x1b[0m\n")
     until(lambda: events.has("more", "two"), "the second line")
-    place = events.seen[-1][2]
+    place = next(place for event, _, place in reversed(events.seen) if event == "more")
     events.close()
-    again = Events(f"{address}/live/logs/{lease.item.id}?after={place}")
+    again = Events(f"{address}/live/items/{lease.item.id}?after={place}")
     with paths.log.open("a") as log:
         log.write("three\n")
     until(lambda: again.has("more", "three"), "the third line")
     store.finish([(lease, Finished())])
     until(again.ended.is_set, "the end")
-    assert [event for event, _, _ in again.seen] == ["more", "end"]
-    assert json.loads(again.seen[0][1])["html"] == "three\n"
+    assert again.seen[-1][0] == "end"
+    assert again.has("itemhead", "finished")
+    assert [json.loads(data)["html"] for event, data, _ in again.seen if event in ("more", "anew")] == ["three\n"]
+
+
+def test_what_cannot_be_rendered_is_logged_once_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(live, "LEAST_SECONDS", 0.0)
+    states = itertools.chain(["one", "", "", "", "two", ""], itertools.repeat("three"))
+
+    def render() -> dict[str, str]:
+        told = next(states)
+        return {"head": told, "length": str(7 // len(told))}
+
+    async def told_until(last: bytes) -> bytes:
+        told = b""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            async for each in live.Hub(lambda: False).stream("page", render, lambda: True, ""):
+                told += each
+                if last in each:
+                    return told
+        raise AssertionError(told)
+
+    told = asyncio.run(told_until(b"three"))
+    places = [told.index(text) for text in (b"data: one", b"ZeroDivisionError", b"data: two", b"data: three")]
+    assert places == sorted(places)
+    assert [record.exc_info and record.exc_info[0] for record in caplog.records] == [ZeroDivisionError] * 2
 
 
 def test_open_streams_do_not_keep_the_server(store: Store, tmp_path: Path) -> None:
@@ -146,11 +194,20 @@ def test_streams_survive_a_restart_of_postgresql(postgres: Postgres, tmp_path: P
     postgres.stop()
     until(lambda: events.has("trouble", "trying again"), "the notice")
     postgres.start()
-    until(lambda: events.seen[-1][:2] == ("trouble", ""), "its end")
+    until(lambda: [data for event, data, _ in events.seen if event == "trouble"][-1] == "", "its end")
     store.push(Sweep("digits"), [spec(1)])
     until(lambda: events.has("head", "2 pending"), "the change")
     assert not events.ended.is_set()
     events.close()
     for _ in serve:
         pass
+    store.close()
+
+
+def test_a_name_that_postgresql_cannot_hold_is_not_there(postgres: Postgres, tmp_path: Path) -> None:
+    store = open_store(postgres.database())
+    for address in serving(store, tmp_path):
+        for path in ("/items/%00", "/logs/a%00", "/live/items/%00", "/do/cancel/items/%00", "/sweeps/%00", "/"):
+            status = requests.get(address + path, timeout=PATIENCE_SECONDS).status_code
+            assert status == (200 if path == "/" else 404), path
     store.close()

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from launcher.item import RunState, Sweep
+from launcher.item import Failed, Finished, ItemFilter, QueueInfo, RunState, Sweep
+from launcher.paths import RunPaths
+from launcher.spec import LaunchSpec
+from tests.conftest import Result
 from tests.web.conftest import Site, fill, spec, states
 
 
@@ -27,6 +34,16 @@ def test_the_overview_counts_a_sweep_by_state(site: Site) -> None:
     html = site.page("/")
     assert 'aria-label="2 pending, 8 finished, 2 failed"' in html
     assert 'href="/sweeps/digits"' in html
+
+
+def test_what_was_added_a_moment_ago_is_there(site: Site) -> None:
+    site.page("/")
+    site.store.push(Sweep("new"), [spec(0)])
+    assert "1 pending" in site.page("/sweeps/new")
+    site.store.create_queue(QueueInfo("other", "local-process"))
+    site.store.push(Sweep("newer"), [spec(1, queue="other")])
+    [item] = site.store.items(ItemFilter(sweep="newer"))
+    assert "newer" in site.page(f"/items/{item.id}")
 
 
 def test_sweeps_are_paged_and_found_by_name(site: Site) -> None:
@@ -56,11 +73,51 @@ def test_the_table_sorts_by_the_metric_of_the_sweep_at_first(site: Site) -> None
     assert runs_of(site.page("/sweeps/digits?sort=loss&order=asc"))[:1] == [ids[9]]
 
 
+@pytest.mark.parametrize(
+    ("query", "options"),
+    [
+        ("", []),
+        ("?sort=accuracy&order=desc", ["--highest", "accuracy"]),
+        ("?sort=accuracy&order=asc", ["--lowest", "accuracy"]),
+        ("?sort=loss&order=asc", ["--lowest", "loss"]),
+        ("?sort=loss&order=desc&where=model!%3Dmlp", ["--highest", "loss", "--where", "model!=mlp"]),
+    ],
+)
+def test_the_table_ranks_runs_as_the_command_does(
+    site: Site, cli: Callable[..., Result], query: str, options: list[str]
+) -> None:
+    fill(site.store, site.folder)
+    told: list[dict[str, Any]] = [
+        {"accuracy": "NaN", "loss": 3}, {"accuracy": 0.5, "loss": "NaN"}, {"accuracy": "-Infinity", "loss": "Infinity"},
+        {"accuracy": 0.25}, {"accuracy": "Infinity", "loss": 1}, {}, {"accuracy": "none", "loss": 0},
+    ]  # fmt: skip
+    site.store.push(Sweep("digits"), [spec(6 * number) for number in range(2, 9)])
+    leases = site.store.pop("agent", ["default"], 9)
+    site.store.ack((lease, {}, "/nowhere") for lease in leases)
+    failed, *others = leases
+    endings = [(failed, Failed("run", "exit code 1", 1, result={"accuracy": 9, "loss": -9}))]
+    site.store.finish([*endings, *((lease, Finished(each)) for lease, each in zip(others, told, strict=False))])
+    ranked = json.loads(cli("results", "digits", "--store", site.store.url, "--json", *options).out)
+    assert runs_of(site.page(f"/sweeps/digits{query}")) == [row["id"] for row in ranked]
+
+
 def test_the_table_filters_by_conditions_and_state(site: Site) -> None:
     ids = fill(site.store, site.folder)
     assert set(runs_of(site.page("/sweeps/digits?where=model%3Dsvm,+lr%3D1"))) == {ids[0], ids[6]}
     assert set(runs_of(site.page("/sweeps/digits?state=failed"))) == {ids[0], ids[5]}
     assert "No run is like that" in site.page("/sweeps/digits?where=accuracy%3E9")
+
+
+def test_a_cell_of_lists_and_texts_with_commas_leads_to_its_runs(site: Site) -> None:
+    layers, texts = ["[1,2]", "[1,[2,3]]", "{a:1,b:2}", "choice(1,2)"], ["'a, b;c'", r"a\,b", '"it\'s, [so"', "it's"]
+    points = [(f"model.layers={x}", f"text={y}", f"seed={seed}") for x in layers for y in texts for seed in (0, 1)]
+    specs = [LaunchSpec({"overrides": {"args": list(point)}}, point=point) for point in points]
+    site.store.push(Sweep("lists"), specs)
+    cells = re.findall(r'<a href="(\?[^"#]*where=[^"#]+)', site.page("/sweeps/lists?gx=model.layers&gy=text"))
+    assert len(cells) == 16
+    found = [runs_of(site.page(f"/sweeps/lists{html.unescape(cell)}")) for cell in cells]
+    assert [len(runs) for runs in found] == [2] * 16
+    assert len({run for runs in found for run in runs}) == 32
 
 
 @pytest.mark.parametrize("where", ["nonsense", "colour=red", "=", "accuracy>>"])
@@ -89,6 +146,13 @@ def test_odd_parameters_do_no_harm(site: Site, query: str) -> None:
     assert runs_of(site.page(f"/sweeps/digits?{query}"))
 
 
+@pytest.mark.parametrize("query", ["", "?gy=lr", "?gx=lr&gy=lr", "?gx=nothing&gy=lr"])
+def test_a_single_key_goes_across(site: Site, query: str) -> None:
+    specs = [LaunchSpec({"overrides": {"args": [f"lr={lr}"]}}, point=(f"lr={lr}",)) for lr in (1, 2)]
+    site.store.push(Sweep("line"), specs)
+    assert re.search(r'<th scope="col">1</th><th scope="col">2</th>', site.page(f"/sweeps/line{query}"))
+
+
 def test_the_grid_shows_states_or_means(site: Site) -> None:
     fill(site.store, site.folder)
     states = site.page("/sweeps/digits?color=state&gx=lr&gy=model")
@@ -96,6 +160,8 @@ def test_the_grid_shows_states_or_means(site: Site) -> None:
     assert "1 finished, 1 failed" in states
     means = site.page("/sweeps/digits?color=accuracy&gx=model&gy=lr")
     assert 'class="m8"' in means
+    assert "the stronger, the better" in means
+    assert "the stronger, the higher" in site.page("/sweeps/digits?color=loss")  # nobody said that it is better
 
 
 def test_failures_are_folded(site: Site) -> None:
@@ -103,7 +169,12 @@ def test_failures_are_folded(site: Site) -> None:
     html = site.page("/sweeps/digits")
     assert "ValueError (train.py:9 in fit)" in html
     assert "launcher retry digits --cause" in html
-    assert "step" in html
+    assert '<span class="a2">step</span> of' in html
+
+
+def test_the_command_that_retries_a_cause_is_one_for_a_shell(site: Site) -> None:
+    fill(site.store, site.folder, name="a b; $x")
+    assert "launcher retry 'a b; $x' --cause" in html.unescape(site.page("/sweeps/a b; $x"))
 
 
 def test_an_item_tells_its_story_and_its_config_beside_the_common_one(site: Site) -> None:
@@ -119,6 +190,21 @@ def test_an_item_tells_its_story_and_its_config_beside_the_common_one(site: Site
     assert rows["differs:model.name"]
     assert rows["shared.depth"] is False
     assert '<span class="a2">step</span>' in html
+
+
+def test_an_item_shows_all_that_it_reported(site: Site) -> None:
+    site.store.push(Sweep("digits"), [spec(0)])
+    [lease] = site.store.pop("agent", ["default"], 1)
+    site.store.ack([(lease, {}, "/nowhere")])
+    long = '<i>"' + "x" * 300 + "</i>"
+    site.store.finish([(lease, Finished({"text": long, **{f"metric{number}": number * 1.5 for number in range(30)}}))])
+    page = site.page(f"/items/{lease.item.id}")
+    shown = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", page))
+    assert [shown[f"metric{number}"] for number in range(30)] == [f"{number * 1.5:.4g}" for number in range(30)]
+    assert html.unescape(page).count(f'title="{long}"') == 2
+    assert long not in page
+    assert "x" * 200 + "…" not in page
+    assert f'title="{long}"' in html.unescape(site.page("/sweeps/digits"))
 
 
 def test_a_beginning_of_an_id_is_enough(site: Site) -> None:
@@ -142,7 +228,6 @@ def test_a_beginning_of_an_id_is_enough(site: Site) -> None:
         "/plots/nothing",
         "/live/sweeps/nothing",
         "/live/items/nothing",
-        "/live/logs/nothing",
     ],
 )
 def test_what_is_not_there_is_told(site: Site, path: str) -> None:
@@ -156,6 +241,18 @@ def test_what_runs_without_folder_has_no_log(site: Site) -> None:
     ids = fill(site.store, site.folder)
     assert site.get(f"/logs/{ids[-1]}").status_code == 404
     assert "<pre" in site.page(f"/items/{ids[-1]}")
+
+
+def test_a_log_of_gigabytes_is_read_at_any_offset(site: Site) -> None:
+    ids = fill(site.store, site.folder)
+    size = 3 << 30
+    with RunPaths.of(site.folder, ids[0], 1).log.open("r+b") as log:
+        log.truncate(size)  # a hole: it takes no disk
+        log.seek(size - 10)
+        log.write(b"\nthe end.\n")
+    assert "bytes 2,000,000,000 to" in site.page(f"/logs/{ids[0]}?at=2000000000")
+    for beyond in (size, size + 1, 10**17, 10**18 - 1, 10**18, 10**30):
+        assert f"of {size:,}" in site.page(f"/logs/{ids[0]}?at={beyond}")
 
 
 # -- actions ----------------------------------------------------------------------------------------------------------
