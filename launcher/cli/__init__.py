@@ -12,6 +12,7 @@ from typing import NamedTuple
 import click
 
 from launcher.errors import LaunchError, suggest
+from launcher.terminal import clean_lines
 
 
 class Entry(NamedTuple):
@@ -137,5 +138,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"launcher: {message}", err=True)
+    click.echo(clean_lines(f"launcher: {message}"), err=True)
     return code

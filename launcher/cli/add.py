@@ -15,7 +15,7 @@ import click
 
 from launcher import tracing
 from launcher.cli.grid import HydraCommand, Wanted, grid_options, wanted
-from launcher.cli.printing import code, echo_json, on_terminal, plain
+from launcher.cli.printing import code, echo_json, on_terminal, plain, say
 from launcher.cli.requests import shown_requests
 from launcher.cli.targets import agent_folder, opened
 from launcher.compose import Grid
@@ -91,10 +91,8 @@ def _print_points(specs: Iterator[LaunchSpec], asked: Wanted) -> None:
     click.echo(f"sweep {asked.sweep.name}: {total:,} point{'s' if total != 1 else ''}; nothing is written")
     for number, spec in enumerate(specs, 1):
         priority = PRIORITY_NAMES[spec.priority]
-        click.echo(f"{number:>{len(str(total))}}  {' '.join(spec.point) or '(no overrides)'}")
-        click.echo(
-            f"{'':>{len(str(total))}}  queue {spec.queue_name}, priority {priority}: {shlex.join(spec.command())}"
-        )
+        say(f"{number:>{len(str(total))}}  {' '.join(spec.point) or '(no overrides)'}")
+        say(f"{'':>{len(str(total))}}  queue {spec.queue_name}, priority {priority}: {shlex.join(spec.command())}")
 
 
 @click.command(cls=HydraCommand)

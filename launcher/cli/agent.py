@@ -24,6 +24,7 @@ from launcher.queues import Store
 from launcher.runners import NEEDED, PROGRAMS, REMOTE, RUNNABLE, runnable_here
 from launcher.runners.kubernetes.policy import FIELDS
 from launcher.slots import chosen, discover
+from launcher.terminal import clean
 
 
 @click.command()
@@ -225,7 +226,7 @@ def _display(store: Store, drain: bool, log_format: str) -> Iterator[Callable[[A
         yield lambda event: click.echo(as_json(event))
         return
     if not on_terminal():
-        yield lambda event: click.echo(describe(event))
+        yield lambda event: click.echo(clean(describe(event)))
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -252,7 +253,7 @@ def _display(store: Store, drain: bool, log_format: str) -> Iterator[Callable[[A
             bar.update(task, completed=done, total=done + left or None, description=description)
             if event.kind != "started":
                 style = {Finished: "green", Failed: "red"}.get(type(event.outcome), "yellow")
-                bar.console.print(Text(describe(event), style=style if ended else "yellow"))
+                bar.console.print(Text(clean(describe(event)), style=style if ended else "yellow"))
 
         yield listen
 

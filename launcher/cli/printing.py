@@ -13,11 +13,12 @@ from typing import Any
 
 import click
 
+from launcher.terminal import clean, clean_lines
 from launcher.words import amount, code, duration, label, moment, shown, state_words
 
 __all__ = [
-    "amount", "code", "duration", "echo_json", "echo_table", "label", "moment", "on_terminal", "plain", "shown",
-    "state_words",
+    "amount", "code", "duration", "echo_json", "echo_table", "label", "moment", "on_terminal", "plain", "say",
+    "shown", "state_words",
 ]  # fmt: skip
 
 STATE_STYLES = {"finished": "green", "failed": "red", "running": "cyan", "cancelled": "yellow", "leased": "cyan"}
@@ -44,6 +45,11 @@ def echo_json(value: Any) -> None:
     click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Print lines that hold text of others, such as names and reasons: it cannot command the terminal."""
+    click.echo(clean_lines(text), err=err)
+
+
 def on_terminal(stream: Any = None) -> bool:
     """Whether to draw for a person: a terminal that is not dumb."""
     stream = stream or sys.stdout
@@ -59,7 +65,8 @@ def echo_table(
 ) -> None:
     """Print a table: drawn on a terminal (colour honours NO_COLOR), aligned columns of plain text in a pipe, or where
     there are very many rows, or by `write`."""
-    cells = [[shown(cell) for cell in row] for row in rows]
+    columns = [clean(name) for name in columns]
+    cells = [[clean(shown(cell)) for cell in row] for row in rows]
     if write is None and on_terminal() and len(cells) <= DRAWN_ROWS:
         _draw(title, columns, cells, right)
         return

@@ -24,6 +24,7 @@ from launcher.cli.printing import duration, echo_table
 from launcher.cli.targets import json_option, many_rows, opened, queue_and_states, store_option
 from launcher.errors import LaunchError, UsageError
 from launcher.item import ItemFilter
+from launcher.terminal import clean
 
 FORMATS = ("table", "csv", "json", "parquet")
 ENDINGS = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
@@ -135,7 +136,7 @@ def _print_runs(table: Results, names: Sequence[str], write: Callable[[str], obj
 
 
 def _told(ranked: Ranking | None) -> str:
-    return f" (by {ranked})" if ranked else ""
+    return clean(f" (by {ranked})") if ranked else ""
 
 
 # -- groups -------------------------------------------------------------------------------------------------------
@@ -172,7 +173,7 @@ def _print_groups(
 
 
 def _told_groups(groups: Groups, chosen: Sequence[Group], ranked: Ranking | None) -> str:
-    over = f"means over {', '.join(groups.over)}" if groups.over else "means"
+    over = clean(f"means over {', '.join(groups.over)}") if groups.over else "means"
     finished, failed = (sum(getattr(each, what) for each in groups.groups) for what in ("finished", "failed"))
     some = f"; {len(chosen):,} of {len(groups.groups):,} groups" if len(chosen) < len(groups.groups) else ""
     how = "± half of the 95 % interval (Student's t)"

@@ -11,9 +11,10 @@ from rich.console import Group
 from rich.text import Text
 
 from launcher.cli.printing import STATE_STYLES, duration
-from launcher.cli.watch.snapshot import Running, Snapshot, clean
+from launcher.cli.watch.snapshot import Running, Snapshot
 from launcher.item import Item, RunRecord, RunState
 from launcher.spec import PRIORITY_NAMES
+from launcher.terminal import clean
 
 HELP = (
     ("↑ ↓ PgUp PgDn Home End", "choose an item"),
@@ -212,7 +213,7 @@ def log_frame(title: str, lines: Sequence[str], above: int, message: str, size: 
     width, height = size
     room = height - 2
     end = len(lines) - above
-    shown = [Text(_fit(clean(line), width)) for line in lines[max(0, end - room) : end]]
+    shown = [Text(_fit(clean(line.expandtabs(4)), width)) for line in lines[max(0, end - room) : end]]
     shown += [Text("")] * (room - len(shown))
     keys = f"↑↓ PgUp PgDn scroll  End follow  Esc back{f'  ({above:,} lines below)' if above else ''}"
     foot = Text(_fit(message or keys, width), style="bold yellow" if message else "dim")
