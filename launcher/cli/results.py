@@ -120,7 +120,7 @@ def _write_runs(
     if form == "table":
         reasons = columns or any(whole.facts["reason"])
         with _to(output) as write:
-            _print_runs(table, names if reasons else names[:-1], None if output is None else write)
+            _print_runs(table, ranked, names if reasons else names[:-1], None if output is None else write)
             tally = ", ".join(f"{number:,} {state}" for state, number in whole.tally().items()) or "no runs"
             write(f"{tally}{f'; {len(table):,} shown' if len(table) < len(whole) else ''}{_told(ranked)}\n")
     elif form == "csv":
@@ -129,10 +129,13 @@ def _write_runs(
         _write_columns(exported(table, names), form, output)
 
 
-def _print_runs(table: Results, names: Sequence[str], write: Callable[[str], object] | None) -> None:
+def _print_runs(
+    table: Results, ranked: Ranking | None, names: Sequence[str], write: Callable[[str], object] | None
+) -> None:
     headings = ["TOOK" if name == "seconds" else name.upper() if name in table.facts else name for name in names]
     cells = [map(duration, table.column(name)) if name == "seconds" else table.column(name) for name in names]
-    echo_table("", headings, zip(*cells, strict=True), right=[*table.metrics, "TOOK"], write=write)
+    keep = ["ID", "STATE", *([ranked.metric] if ranked else [])]
+    echo_table("", headings, zip(*cells, strict=True), right=[*table.metrics, "TOOK"], write=write, keep=keep)
 
 
 def _told(ranked: Ranking | None) -> str:
@@ -169,7 +172,8 @@ def _print_groups(
         for each in chosen
     ]
     titles = [*groups.by, *metrics, *counts]
-    echo_table("", titles, [row[: len(titles)] for row in rows], right=[*metrics, *counts], write=write)
+    right, keep = [*metrics, *counts], [*groups.by, *metrics[:1]]
+    echo_table("", titles, [row[: len(titles)] for row in rows], right=right, write=write, keep=keep)
 
 
 def _told_groups(groups: Groups, chosen: Sequence[Group], ranked: Ranking | None) -> str:
