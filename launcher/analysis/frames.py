@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from launcher import series
 from launcher.analysis.conditions import Condition
 from launcher.analysis.table import Column, Results, tabulate
-from launcher.analysis.values import SPECIAL, meant
+from launcher.analysis.values import meant, special
 from launcher.errors import LaunchError, NotFoundError, UsageError, suggest
 from launcher.item import ItemFilter, RunRecord, Sweep
 from launcher.paths import RunPaths
@@ -89,7 +89,7 @@ def _meant(table: Results, name: str) -> list[Any]:
     if name in table.keys:
         return [meant(value) for value in column]
     if name in table.metrics:
-        return [SPECIAL.get(value, value) if isinstance(value, str) else value for value in column]
+        return [special(value) for value in column]
     return list(column)
 
 
@@ -116,11 +116,7 @@ def _of_folder(folder: str | None) -> list[dict[str, Any]]:
 def columns_of(rows: Sequence[Row]) -> dict[str, list[Any]]:
     """Rows as columns, in the order in which their names come; special numbers as numbers."""
     names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [_special(row.get(name)) for row in rows] for name in names}
-
-
-def _special(value: Any) -> Any:
-    return SPECIAL.get(value, value) if isinstance(value, str) else value
+    return {name: [special(row.get(name)) for row in rows] for name in names}
 
 
 def write_parquet(columns: dict[str, list[Any]], path: Path) -> None:

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from launcher.analysis.table import Ranking, Results
-from launcher.analysis.values import meant
+from launcher.analysis.values import is_number, meant
 from launcher.errors import UsageError
 
 REPEATS = re.compile(r"(^|[._-])(seed|repeat|replicate|trial|fold|run)s?$", re.IGNORECASE)
@@ -34,9 +34,7 @@ class Choice:
 
 def is_numeric(results: Results, key: str) -> bool:
     """Whether all of a key's values are numbers."""
-    return all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in map(meant, results.values_of(key))
-    )
+    return all(is_number(meant(value)) for value in results.values_of(key))
 
 
 def swept(results: Results) -> list[str]:
