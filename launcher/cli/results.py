@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from launcher.analysis.groups import Group, Groups, group
 from launcher.analysis.student import Estimate
 from launcher.analysis.table import Ranking, Results, ranking
 from launcher.analysis.values import meant
-from launcher.cli.printing import duration, echo_table
+from launcher.cli.printing import duration, echo_table, shown
 from launcher.cli.targets import json_option, many_rows, opened, queue_and_states, store_option
 from launcher.errors import LaunchError, UsageError
 from launcher.item import ItemFilter
@@ -251,11 +251,23 @@ def _write_columns(columns: Mapping[str, list[Any]], form: str, output: Path | N
         write(f"[{text}]\n")
 
 
-def _write_csv(names: Sequence[str], rows: Any, output: Path | None) -> None:
+class _LineEnds:
+    """Takes lines that end in CRLF, for csv quotes a carriage return only then, and writes them with LF."""
+
+    def __init__(self, text: io.StringIO) -> None:
+        self._text = text
+
+    def write(self, line: str) -> None:
+        """One line."""
+        self._text.write(line.removesuffix("\r\n") + "\n")
+
+
+def _write_csv(names: Sequence[str], rows: Iterable[Iterable[Any]], output: Path | None) -> None:
+    """Lists, mappings and truth values are JSON, as in the table; numbers have all their digits."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(_LineEnds(text))
     writer.writerow(names)
-    writer.writerows(rows)
+    writer.writerows([shown(cell) if isinstance(cell, dict | list | bool) else cell for cell in row] for row in rows)
     with _to(output) as write:
         write(text.getvalue())
 

@@ -223,6 +223,22 @@ def test_results_as_csv_and_json(done: Cli) -> None:
     assert [float(row["loss"]) for row in rows] == [record["loss"] for record in records]
 
 
+def test_lists_mappings_and_truth_values_are_json_in_csv(cli: Cli, project: Project) -> None:
+    told = {"curve": [1, 0.5, "é\r"], "best": {"step": 3, "of": None}, "good": True, "bad": False, "loss": 1 / 3}
+    told["note"] = "a\rb"
+    project.write("program.py", f"import launcher\nlauncher.report(**{told!r})\n")
+    assert cli("add", "--sweep", "j", "--", "python", "program.py").code == 0
+    assert cli("agent", "--drain").code == 0
+    assert cli("results", "j", "-o", "j.csv").code == 0
+    with (project.folder / "j.csv").open(newline="", encoding="utf-8") as file:
+        [row] = csv.DictReader(file)
+    assert row["note"] == told.pop("note")
+    assert {name: json.loads(row[name]) for name in told} == told
+    assert row["best"] == '{"step": 3, "of": null}'
+    for name in ("curve", "best", "good"):
+        assert cli("results", "j", "--where", f"{name}={row[name]}").out.splitlines()[-1].startswith("1 finished")
+
+
 def test_status_counts_queues_and_sweeps(done: Cli) -> None:
     lines = done("status").out.splitlines()
     assert lines[1].split() == ["default", "0", "0", "0", "2", "1", "0"]
