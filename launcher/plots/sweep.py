@@ -49,7 +49,7 @@ def plot(store: Store, sweeps: Sequence[str], results: Results, ranking: Ranking
     if kind == "timeline":
         if len(sweeps) > 1:
             raise UsageError("a timeline is one sweep's; name one")
-        return gantt(timeline(store, sweeps[0]), f"{title}: timeline")
+        return gantt(timeline(store, sweeps[0], results.facts["id"]), f"{title}: timeline")
     if kind == "curves":
         return _curves(store, results, ranking, asked, title)
     if ranking is None:

@@ -60,6 +60,13 @@ def test_the_metric_the_runs_and_the_specification_can_be_chosen(swept: Cli, pro
     assert [row["x"] for row in spec["data"]["values"]] == [0.1, 1]
 
 
+def test_a_timeline_has_the_runs_that_conditions_and_states_select(swept: Cli, project: Project) -> None:
+    for options, number in ((("--where", "seed=1"), 3), (("--state", "failed"), 0), (("--where", "lr<1"), 2)):
+        assert swept("plot", "s", "--kind", "timeline", *options, "-o", "t.json").code == 0
+        spec = json.loads((project.folder / "t.json").read_text("utf-8"))
+        assert len(spec["vconcat"][0]["data"]["values"]) == number
+
+
 def test_what_is_wrong_is_told(swept: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "ends in no known format; expected one of .png, .svg, .html, .json" in swept("plot", "s", "-o", "s.gif").err
     assert "no run reported a metric 'acuracy'; did you mean 'accuracy'" in swept("plot", "s", "--y", "acuracy").err

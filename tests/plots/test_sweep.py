@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher import series
+from launcher.analysis.conditions import Condition
 from launcher.analysis.frames import read
 from launcher.analysis.table import Ranking, ranking, tabulate
 from launcher.errors import LaunchError, UsageError
@@ -103,6 +104,20 @@ def test_a_timeline_tells_when_each_run_ran_and_what_waited(swept: Store) -> Non
     for bar in bars:
         assert bar["since"] >= lanes.get(bar["lane"], 0.0)
         lanes[bar["lane"]] = bar["until"]
+
+
+def test_a_timeline_shows_just_the_runs_of_its_table(swept: Store) -> None:
+    swept.push(Sweep("s"), [LaunchSpec({}, point=("model=mlp", "lr=1", "seed=0"))])
+    for condition, number, waits in (("model=vit", 6, 0), ("state=failed", 2, 0), ("model=mlp", 0, 1), ("lr>5", 4, 0)):
+        table = read(swept, ["s"]).where([Condition.parse(condition)])
+        spec = plot(swept, ["s"], table, None, Asked("timeline"))
+        runs, *waiting = spec["vconcat"]
+        items = {bar["item"] for bar in runs["data"]["values"]}
+        assert items <= set(table.facts["id"])
+        assert len(items) == number
+        end = [row["number"] for part in waiting for row in part["data"]["values"]][-2:]
+        assert [round(each) for each in end] == [waits] * len(end)
+        assert f"{number + waits:,} item" in spec["title"]["subtitle"]
 
 
 def test_without_a_result_it_is_a_timeline(store: Store) -> None:
