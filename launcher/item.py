@@ -153,6 +153,7 @@ class RunRecord(NamedTuple):
     exit_code: int | None
     stage: str | None
     reason: str | None
+    name: str | None
 
 
 @dataclass(frozen=True, slots=True)

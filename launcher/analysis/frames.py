@@ -22,8 +22,8 @@ from launcher.settings import store_url
 if TYPE_CHECKING:
     import pandas
 
-EXPORTED = ("id", "sweep", "state", "attempt", "seconds", "reason")
-"""The facts that exported tables have, beside keys and metrics."""
+EXPORTED = ("state", "attempt", "seconds", "reason")
+"""The facts that exported tables have, beside the ID and what tells runs apart, keys and metrics."""
 
 Row = dict[str, Any]
 
@@ -79,9 +79,8 @@ def exported(table: Results, columns: Sequence[str] | None = None) -> dict[str, 
 
 
 def exported_facts(table: Results) -> list[str]:
-    """The facts to export: the sweep only where there are several."""
-    several = len(set(table.facts["sweep"])) > 1
-    return [name for name in EXPORTED if several or name != "sweep"]
+    """The facts to export: the sweep and the name only where these tell runs apart."""
+    return ["id", *table.naming(), *EXPORTED]
 
 
 def _meant(table: Results, name: str) -> list[Any]:

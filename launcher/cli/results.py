@@ -112,8 +112,7 @@ def _write_runs(
 ) -> None:
     metrics = [name for name in whole.metrics if ranked is None or name != ranked.metric]
     told = [*whole.varying, *([ranked.metric] if ranked else []), *metrics]
-    several = ["sweep"] if len(set(whole.facts["sweep"])) > 1 else []
-    names = columns or ["id", *several, "state", *told, "seconds", "reason"]
+    names = columns or ["id", *whole.naming(), "state", *told, "seconds", "reason"]
     for name in names:
         whole.column(name)  # one that is not there is told before anything is printed
     table = whole.ranked(ranked, top, names)

@@ -112,6 +112,14 @@ def test_exported_values_are_what_they_mean() -> None:
     assert "sweep" not in columns
 
 
+def test_a_key_that_is_called_name_stays_so_where_runs_have_no_names() -> None:
+    plain = tabulate(record({"name": value}) for value in "ab")
+    assert (plain.varying, plain.naming(), list(plain.column("name"))) == (("name",), [], ["a", "b"])
+    named = tabulate(record({"name": value}, name=value * 2) for value in "ab")
+    assert (named.varying, named.naming(), list(named.column("name"))) == (("config.name",), ["name"], ["aa", "bb"])
+    assert list(tabulate([record(name="x")]).column("name")) == ["x"]
+
+
 def test_a_table_of_nothing_is_empty() -> None:
     table = tabulate([])
     assert (len(table), table.varying, table.ranked(None).tally()) == (0, (), {})

@@ -206,6 +206,24 @@ def test_results_as_frames_and_parquet(grid: Cli, project: Project) -> None:
     assert "ends in no known format" in grid("results", "g", "-o", "g.xls").err
 
 
+def test_names_of_runs_are_a_column_where_there_are_some(done: Cli, project: Project) -> None:
+    assert "NAME" not in done("results", "s").out
+    assert "name" not in json.loads(done("results", "s", "--json").out)[0]
+    named = ["+launch.name='run of ${seed}'", "seed=range(2)"]
+    assert done("add", "--sweep", "t", "-m", *named, "--", "python", "program.py").code == 0
+    assert done("agent", "--drain").code == 0
+    lines = done("results", "t", "--highest", "loss").out.splitlines()
+    assert lines[0].split()[:3] == ["ID", "NAME", "STATE"]
+    assert [line[10:18] for line in lines[1:3]] == ["run of 1", "run of 0"]
+    assert len(done("results", "t", "--where", "name=run of 1", "--columns", "name").out.splitlines()) == 3
+    assert {row["name"] for row in json.loads(done("results", "s", "t", "--json").out)} == {
+        None,
+        "run of 0",
+        "run of 1",
+    }
+    assert list(launcher.results("t").columns[:3]) == ["id", "name", "state"]
+
+
 def test_several_sweeps_are_one_table(done: Cli, project: Project) -> None:
     assert done("add", "--sweep", "t", "-m", "model=mlp", "seed=range(2)", "--", "python", "program.py").code == 0
     assert done("agent", "--drain").code == 0

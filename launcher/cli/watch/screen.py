@@ -176,7 +176,7 @@ def _failed(record: RunRecord, now: float, width: int, alike: frozenset[str]) ->
     ago = f"{duration(max(0.0, now - record.finished_at))} ago" if record.finished_at else ""
     told = Text(f"{record.id}  {ago:>12}  ")
     told.append(_fit(clean(record.reason or ""), width - len(told) - 2), style="red")
-    told.append(f"  {_told(json.loads(record.point), None, alike)}", style="cyan")
+    told.append(f"  {_told(json.loads(record.point), record.name, alike)}", style="cyan")
     return Row(record.id, RunState.FAILED, told)
 
 
