@@ -127,7 +127,8 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
     click.echo(f"sweep {receipt.sweep}: {receipt.added:,} added{_skipped(receipt)}")
     _print_code(dispatcher, asked)
     run = "run: launcher agent" if target.renders else "run: an agent of that server"
-    click.echo(f"{run}   follow: launcher status {receipt.sweep}   stop: launcher cancel {receipt.sweep}")
+    name = shlex.quote(asked.sweep.name)
+    say(f"{run}   follow: launcher status {name}   stop: launcher cancel {name}")
 
 
 def _skipped(receipt: Receipt) -> str:

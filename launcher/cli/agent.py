@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -146,7 +147,7 @@ def _check_queues(store: Store, names: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             raise NotFoundError(
-                f"no queue named {name!r}; {suggest(name, known)}. Create it: launcher queue create {name}"
+                f"no queue named {name!r}; {suggest(name, known)}. Create it: launcher queue create {shlex.quote(name)}"
             )
         if known[name].resource not in RUNNABLE:
             raise UsageError(

@@ -75,7 +75,7 @@ def _print(table: Results, each: Failure, sweeps: Sequence[str], lines: int) -> 
     click.echo(f"  for example {table.facts['id'][row]}: {clean(table.facts['reason'][row] or '')[:LONGEST_LINE]}")
     for line in _log(table, row, lines):
         click.echo(f"    | {line[:LONGEST_LINE]}")
-    click.echo(f"  retry: {_retry(each, sweeps)}")
+    click.echo(f"  retry: {clean(_retry(each, sweeps))}")
 
 
 def _log(table: Results, row: int, lines: int) -> list[str]:

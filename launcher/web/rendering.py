@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -89,7 +90,7 @@ def templates() -> Environment:
     )  # fmt: skip
     made.filters.update(
         shown=shown, duration=duration, moment=moment, amount=amount, when=when, ago=ago, segments=segments,
-        thousands=lambda number: f"{number:,}",
+        thousands=lambda number: f"{number:,}", quoted=shlex.quote,
     )  # fmt: skip
     made.globals.update(link=link, query=query, asset=asset, holds=HOLDS)
     return made

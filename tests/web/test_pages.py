@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
+from html import unescape
 
 import pytest
 
 from launcher.item import RunState, Sweep
+from launcher.web.rendering import link
 from tests.web.conftest import Site, fill, spec, states
 
 
@@ -104,6 +107,13 @@ def test_failures_are_folded(site: Site) -> None:
     assert "ValueError (train.py:9 in fit)" in html
     assert "launcher retry digits --cause" in html
     assert "step" in html
+
+
+def test_the_command_to_retry_is_quoted_for_the_shell(site: Site) -> None:
+    fill(site.store, site.folder, "it's $HOME")
+    html = unescape(site.page(link("sweeps", "it's $HOME")))
+    told = html.partition("<code>launcher retry ")[2].partition("</code>")[0]
+    assert shlex.split(told)[:2] == ["it's $HOME", "--cause"]
 
 
 def test_an_item_tells_its_story_and_its_config_beside_the_common_one(site: Site) -> None:
