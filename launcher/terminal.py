@@ -44,7 +44,7 @@ def clean(text: str) -> str:
     >>> clean("\x1b[31mloss\x1b[0m 3\r\x1b]0;title\x07loss 2\n\a")
     'loss 2\\n\\x07'
     """
-    return _without(CONTROL, text)
+    return text if text.isprintable() else _without(CONTROL, text)  # nearly all texts are printable
 
 
 def clean_lines(text: str) -> str:
@@ -53,12 +53,10 @@ def clean_lines(text: str) -> str:
     >>> clean_lines("a:\n\tb\x1b[2J")
     'a:\n\tb'
     """
-    return _without(IN_LINES, text)
+    return text if text.isprintable() else _without(IN_LINES, text)
 
 
 def _without(control: re.Pattern[str], text: str) -> str:
-    if text.isprintable():  # as nearly all texts are
-        return text
     return control.sub(_escaped, "\n".join(map(overwritten, SEQUENCE.sub("", text).split("\n"))))
 
 

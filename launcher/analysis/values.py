@@ -42,7 +42,7 @@ def meant(text: str | None) -> Any:
     """
     if text is None:
         return None
-    spaced = SPACED.fullmatch(text)
+    spaced = SPACED.fullmatch(text) if text.strip(" \t") != text else None
     word = spaced[1] if spaced else text
     if word.lower() in WORDS:
         return WORDS[word.lower()]

@@ -24,6 +24,7 @@ from launcher.item import QueueInfo, Receipt
 from launcher.making import building, keeping, registering, unbuilt
 from launcher.settings import data_folder, load_settings, store_url
 from launcher.spec import PRIORITY_NAMES, LaunchSpec
+from launcher.terminal import clean
 
 STEP = 100
 """Points between two steps of the progress bar, which costs as much as composing a few points."""
@@ -151,7 +152,7 @@ def _line() -> Iterator[Callable[[str], None]]:
     width = shutil.get_terminal_size().columns - 1
     clear = "\r\x1b[K"
     try:
-        yield lambda text: click.echo(f"{clear}{text[:width]}", nl=False, err=True)
+        yield lambda text: click.echo(f"{clear}{clean(text)[:width]}", nl=False, err=True)
     finally:
         click.echo(clear, nl=False, err=True)
 
