@@ -4,6 +4,7 @@ spec, push. All or nothing: the store sees a sweep only when every one of its sp
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -185,7 +186,9 @@ class Dispatcher:
     def _queue(self, name: str) -> QueueInfo:
         if name not in self.queues:
             known = suggest(name, self.queues)
-            raise NotFoundError(f"no queue named {name!r}; {known}. Create it: launcher queue create {name}")
+            raise NotFoundError(
+                f"no queue named {name!r}; {known}. Create it: launcher queue create {shlex.quote(name)}"
+            )
         return self.queues[name]
 
     @property

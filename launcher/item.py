@@ -97,8 +97,7 @@ Outcome = Finished | Failed | Cancelled | Preempted | Lost
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A spec in a queue. Times are seconds since the epoch (UTC), None before they happened; at `expires_at` it has
-    waited for too long."""
+    """A spec in a queue. Times are seconds since the epoch (UTC), None before they happened."""
 
     id: str
     queue: str
@@ -124,7 +123,7 @@ class Item:
     hold: str | None = None
     """Why a waiting item may not be taken now: backoff (until `not_before`), failures (its sweep's), paused."""
     not_before: float | None = None
-    expires_at: float | None = None
+    expires_at: float | None = None  # then it will have waited for too long
 
     @property
     def seconds(self) -> float | None:
@@ -154,6 +153,7 @@ class RunRecord(NamedTuple):
     exit_code: int | None
     stage: str | None
     reason: str | None
+    name: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +338,6 @@ class Record:
 class Receipt:
     """What a push did: `added` new items in `sweep`; `present` specs that the sweep had already; `retried` ones that it
     had too, but had failed, and that wait again.
-
     `ids` holds the new items' IDs for small pushes (at most 100), so that a receipt stays small for any grid;
     `present_states` says in which states those are that were present.
     """

@@ -1,11 +1,15 @@
-"""A terminal for tests: tmux runs a command in a screen of a given size, gets keys, and says what is on it."""
+"""Terminals for tests: tmux runs a command in a screen of a given size, gets keys, and says what is on it; a bare one
+says each byte that a command writes."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import shlex
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 from tests.conftest import until
@@ -58,3 +62,21 @@ class Terminal:
 
     def close(self) -> None:
         subprocess.run(self._tmux("kill-server"), check=False)
+
+
+def printed(folder: Path, width: int, *command: str, **environ: str) -> bytes:
+    """What a command writes to a terminal of this width, byte by byte, until it ends. The carriage returns that the
+    terminal adds to ends of lines are left out."""
+    leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (40, width))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+    environment |= {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **environ}
+    process = subprocess.Popen(command, cwd=folder, stdin=follower, stdout=follower, stderr=follower, env=environment)
+    os.close(follower)
+    blocks = []
+    with contextlib.suppress(OSError):  # Linux says so that nobody has the other end open any more
+        while block := os.read(leader, 1 << 16):
+            blocks.append(block)
+    os.close(leader)
+    process.wait()
+    return b"".join(blocks).replace(b"\r\n", b"\n")

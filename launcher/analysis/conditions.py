@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.analysis.values import meant
+from launcher.analysis.values import is_number, meant, special
 from launcher.errors import UsageError
+from launcher.words import shown
 
 FORM = re.compile(r"\s*(?P<column>[^=!<>]+?)\s*(?P<sign>!=|<=|>=|==|=|<|>)(?P<value>.*)", re.DOTALL)
 PIECE = re.compile(
@@ -69,14 +70,26 @@ class Condition:
         >>> Condition.parse("lr=0.1").holds("1e-1", written=True), Condition.parse("lr<1").holds(None, written=True)
         (True, False)
         """
-        found, wanted = meant(value) if written else value, meant(self.value)
+        found, wanted = meant(value) if written else special(value), meant(self.value)
         if self.sign in ("=", "==", "!="):
-            same = value is not None and (value == self.value or found == wanted)
+            same = value is not None and (_text(value) == self.value or _same(found, wanted))
             return same is (self.sign != "!=")
         if value is None:
             return False
-        if isinstance(found, int | float) and isinstance(wanted, int | float):
+        if is_number(found) and is_number(wanted):
             return bool(ORDERS[self.sign](found, wanted))
         if isinstance(found, str) and isinstance(wanted, str):
             return bool(ORDERS[self.sign](found, wanted))
         return False
+
+
+def _text(value: Any) -> str | None:
+    """A value's text where that says the whole value: numbers are shown short."""
+    return None if is_number(value) else shown(value)
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    """Equal, and of one kind: a number is neither a truth value nor a text. NaN is NaN here."""
+    if is_number(found) and is_number(wanted):
+        return bool(found == wanted) or {repr(found), repr(wanted)} == {"nan"}
+    return type(found) is type(wanted) and bool(found == wanted)

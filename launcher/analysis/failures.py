@@ -10,7 +10,7 @@ from pathlib import Path
 
 from launcher import canonical
 from launcher.analysis.table import Results
-from launcher.analysis.values import meant, order
+from launcher.analysis.values import is_number, meant, order
 from launcher.item import RunState
 from launcher.paths import RunPaths
 
@@ -162,7 +162,7 @@ def _condition(key: str, having: set[str | None], values: Collection[str | None]
     if len(having) == 1:
         return f"{key}={next(iter(having))}"
     ordered = sorted(values, key=order)
-    numeric = all(isinstance(meant(value), int | float) and not isinstance(meant(value), bool) for value in ordered)
+    numeric = all(is_number(meant(value)) for value in ordered)
     if numeric and having == set(ordered[-len(having) :]):
         return f"{key}>={ordered[-len(having)]}"
     if numeric and having == set(ordered[: len(having)]):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from launcher import series
 from launcher.analysis.conditions import Condition
 from launcher.analysis.table import Column, Results, tabulate
-from launcher.analysis.values import SPECIAL, meant
+from launcher.analysis.values import meant, special
 from launcher.errors import LaunchError, NotFoundError, UsageError, suggest
 from launcher.item import ItemFilter, RunRecord, Sweep
 from launcher.paths import RunPaths
@@ -22,8 +22,8 @@ from launcher.settings import store_url
 if TYPE_CHECKING:
     import pandas
 
-EXPORTED = ("id", "sweep", "state", "attempt", "seconds", "reason")
-"""The facts that exported tables have, beside keys and metrics."""
+EXPORTED = ("state", "attempt", "seconds", "reason")
+"""The facts that exported tables have, beside the ID and what tells runs apart, keys and metrics."""
 
 Row = dict[str, Any]
 
@@ -79,9 +79,8 @@ def exported(table: Results, columns: Sequence[str] | None = None) -> dict[str, 
 
 
 def exported_facts(table: Results) -> list[str]:
-    """The facts to export: the sweep only where there are several."""
-    several = len(set(table.facts["sweep"])) > 1
-    return [name for name in EXPORTED if several or name != "sweep"]
+    """The facts to export: the sweep and the name only where these tell runs apart."""
+    return ["id", *table.naming(), *EXPORTED]
 
 
 def _meant(table: Results, name: str) -> list[Any]:
@@ -89,7 +88,7 @@ def _meant(table: Results, name: str) -> list[Any]:
     if name in table.keys:
         return [meant(value) for value in column]
     if name in table.metrics:
-        return [SPECIAL.get(value, value) if isinstance(value, str) else value for value in column]
+        return [special(value) for value in column]
     return list(column)
 
 
@@ -116,11 +115,7 @@ def _of_folder(folder: str | None) -> list[dict[str, Any]]:
 def columns_of(rows: Sequence[Row]) -> dict[str, list[Any]]:
     """Rows as columns, in the order in which their names come; special numbers as numbers."""
     names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [_special(row.get(name)) for row in rows] for name in names}
-
-
-def _special(value: Any) -> Any:
-    return SPECIAL.get(value, value) if isinstance(value, str) else value
+    return {name: [special(row.get(name)) for row in rows] for name in names}
 
 
 def write_parquet(columns: dict[str, list[Any]], path: Path) -> None:

@@ -16,7 +16,7 @@ from launcher.item import RunRecord, RunState, Sweep
 
 FACTS = (
     "id", "sweep", "queue", "state", "attempt", "added_at", "started_at", "finished_at", "agent", "run_dir",
-    "exit_code", "stage", "reason",
+    "exit_code", "stage", "reason", "name",
 )  # fmt: skip
 """The columns that every table has, by the records' names; `seconds` is one too."""
 
@@ -61,6 +61,12 @@ class Results:
     def shown(self) -> list[str]:
         """The names of the swept keys that vary and of the metrics: what makes one run differ from another."""
         return [*self.varying, *self.metrics]
+
+    def naming(self) -> list[str]:
+        """The facts that tell runs apart beside their IDs: the sweep where there are several, the name where there are
+        names."""
+        several = len(set(self.facts["sweep"])) > 1
+        return [*(["sweep"] if several else []), *(["name"] if any(self.facts.get("name", ())) else [])]
 
     def finished(self) -> list[bool]:
         """Whether each run finished."""
@@ -116,7 +122,7 @@ def tabulate(records: Iterable[RunRecord]) -> Results:
     """The table of these runs.
 
     >>> from launcher.item import RunRecord
-    >>> run = RunRecord(1, "a", "s", "q", "finished", '["lr=1"]', '{"loss":2}', 1, 0.0, 1.0, 3.0, *[None] * 5)
+    >>> run = RunRecord(1, "a", "s", "q", "finished", '["lr=1"]', '{"loss":2}', 1, 0.0, 1.0, 3.0, *[None] * 6)
     >>> table = tabulate([run, run._replace(id="b", point='["lr=2"]')])
     >>> table.varying, table.column("loss"), table.column("seconds")
     (('lr',), [2, 2], [2.0, 2.0])
@@ -141,6 +147,8 @@ def tabulate(records: Iterable[RunRecord]) -> Results:
         None if start is None or end is None else end - start
         for start, end in zip(facts["started_at"], facts["finished_at"], strict=True)
     ]
+    if not any(facts["name"]) and ("name" in keys or "name" in metrics):
+        del facts["name"]  # of runs without names, the key or metric of this name keeps it
     named = {f"config.{key}" if key in facts else key: column for key, column in keys.items()}
     taken = {*facts, *named}
     told = {f"result.{name}" if name in taken else name: column for name, column in metrics.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from launcher import waits
@@ -44,25 +44,27 @@ class Timeline:
     sampled: int
 
 
-def timeline(store: Store, sweep: str, now: float | None = None) -> Timeline:
-    """The timeline of a sweep until now."""
+def timeline(store: Store, sweep: str, ids: Collection[str], now: float | None = None) -> Timeline:
+    """The timeline of those of a sweep's items that have one of these IDs, until now."""
     now = time.time() if now is None else now
-    records = list(store.run_records(ItemFilter(sweep=sweep)))
+    chosen = frozenset(ids)
+    records = [record for record in store.run_records(ItemFilter(sweep=sweep)) if record.id in chosen]
     logs: dict[str, list[LogEntry]] = {}
     for entry in entries(store, ItemFilter(sweep=sweep)):
-        logs.setdefault(entry.item, []).append(entry)
+        if entry.item in chosen:
+            logs.setdefault(entry.item, []).append(entry)
     executed = sorted((bar for log in logs.values() for bar in _executions(log, now)), key=lambda bar: bar.since)
     begin = min((record.added_at for record in records), default=now)
     open_ = any(record.finished_at is None and record.state not in ("failed", "cancelled") for record in records)
     end = now if open_ else max((entry.at for log in logs.values() for entry in log), default=now)
     width = max(end - begin, 1e-3) / BINS
-    chosen = [record.id for record in records[:: -(-len(records) // SAMPLE) or 1]]
+    sample = [record.id for record in records[:: -(-len(records) // SAMPLE) or 1]]
     waiting: dict[str, list[float]] = {}
-    for part in _waits(store, chosen, logs, begin, now):
+    for part in _waits(store, sample, logs, begin, now):
         _add(waiting.setdefault(part.cause, [0.0] * BINS), part, begin, width)
-    scale = len(records) / len(chosen) if chosen else 1.0
+    scale = len(records) / len(sample) if sample else 1.0
     counts = {cause: [number * scale for number in numbers] for cause, numbers in waiting.items()}
-    return Timeline(_placed(executed), begin, width, counts, len(records), len(chosen))
+    return Timeline(_placed(executed), begin, width, counts, len(records), len(sample))
 
 
 def entries(store: Store, which: ItemFilter) -> Iterator[LogEntry]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import click
 
 from launcher.errors import LaunchError, suggest
+from launcher.terminal import clean_lines
 
 
 class Entry(NamedTuple):
@@ -164,5 +165,5 @@ def _nowhere() -> bool:
 
 def _fail(message: str, code: int) -> int:
     if not os.environ.get("_LAUNCHER_COMPLETE", "").endswith("_complete"):  # a shell completes: words break its prompt
-        click.echo(f"launcher: {message}", err=True)
+        click.echo(clean_lines(f"launcher: {message}"), err=True)
     return code

@@ -16,7 +16,7 @@ import click
 from launcher import tracing
 from launcher.cli.earlier import Earlier
 from launcher.cli.grid import HydraCommand, Wanted, grid_options, wanted
-from launcher.cli.printing import code, echo_json, on_terminal, plain
+from launcher.cli.printing import code, echo_json, on_terminal, plain, say
 from launcher.cli.requests import shown_requests
 from launcher.cli.targets import agent_folder, opened
 from launcher.compose import Grid
@@ -26,6 +26,7 @@ from launcher.making import building, keeping, registering, unbuilt
 from launcher.queues import Store
 from launcher.settings import data_folder, load_settings, store_files, store_url
 from launcher.spec import PRIORITY_NAMES, LaunchSpec
+from launcher.terminal import clean
 
 STEP = 100
 """Points between two steps of the progress bar, which costs as much as composing a few points."""
@@ -94,10 +95,8 @@ def _print_points(specs: Iterator[LaunchSpec], asked: Wanted) -> None:
     click.echo(f"sweep {asked.sweep.name}: {total:,} point{'s' if total != 1 else ''}; nothing is written")
     for number, spec in enumerate(specs, 1):
         priority = PRIORITY_NAMES[spec.priority]
-        click.echo(f"{number:>{len(str(total))}}  {' '.join(spec.point) or '(no overrides)'}")
-        click.echo(
-            f"{'':>{len(str(total))}}  queue {spec.queue_name}, priority {priority}: {shlex.join(spec.command())}"
-        )
+        say(f"{number:>{len(str(total))}}  {' '.join(spec.point) or '(no overrides)'}")
+        say(f"{'':>{len(str(total))}}  queue {spec.queue_name}, priority {priority}: {shlex.join(spec.command())}")
 
 
 @click.command(cls=HydraCommand)
@@ -133,7 +132,8 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
         click.echo(differs, err=True)
     _print_code(dispatcher, asked)
     run = "run: launcher agent" if target.renders else "run: an agent of that server"
-    click.echo(f"{run}   follow: launcher status {receipt.sweep}   stop: launcher cancel {receipt.sweep}")
+    name = shlex.quote(asked.sweep.name)
+    say(f"{run}   follow: launcher status {name}   stop: launcher cancel {name}")
 
 
 def _skipped(receipt: Receipt) -> str:
@@ -156,7 +156,7 @@ def _line() -> Iterator[Callable[[str], None]]:
     width = shutil.get_terminal_size().columns - 1
     clear = "\r\x1b[K"
     try:
-        yield lambda text: click.echo(f"{clear}{text[:width]}", nl=False, err=True)
+        yield lambda text: click.echo(f"{clear}{clean(text)[:width]}", nl=False, err=True)
     finally:
         click.echo(clear, nl=False, err=True)
 

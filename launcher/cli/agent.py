@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import threading
 from collections import Counter
@@ -27,6 +28,7 @@ from launcher.queues import Store
 from launcher.runners import NEEDED, PROGRAMS, REMOTE, RUNNABLE, runnable_here
 from launcher.runners.kubernetes.policy import FIELDS
 from launcher.slots import chosen, discover
+from launcher.terminal import clean
 
 OTHERS = "that this agent cannot run"
 """What waits without being held: it asks for more room than there is, or is for an engine that is not here."""
@@ -188,7 +190,7 @@ def _check_queues(store: Store, names: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             raise NotFoundError(
-                f"no queue named {name!r}; {suggest(name, known)}. Create it: launcher queue create {name}"
+                f"no queue named {name!r}; {suggest(name, known)}. Create it: launcher queue create {shlex.quote(name)}"
             )
         if known[name].resource not in RUNNABLE:
             raise UsageError(
@@ -268,7 +270,7 @@ def _display(store: Store, drain: bool, log_format: str) -> Iterator[Callable[[A
         yield lambda event: click.echo(as_json(event))
         return
     if not on_terminal():
-        yield lambda event: click.echo(describe(event))
+        yield lambda event: click.echo(clean(describe(event)))
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -295,7 +297,7 @@ def _display(store: Store, drain: bool, log_format: str) -> Iterator[Callable[[A
             bar.update(task, completed=done, total=done + left or None, description=description)
             if event.kind != "started":
                 style = {Finished: "green", Failed: "red"}.get(type(event.outcome), "yellow")
-                bar.console.print(Text(describe(event), style=style if ended else "yellow"))
+                bar.console.print(Text(clean(describe(event)), style=style if ended else "yellow"))
 
         yield listen
 

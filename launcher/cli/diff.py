@@ -12,7 +12,7 @@ import click
 
 from launcher.analysis.sides import PARTS, Side, changes, swept_values
 from launcher.canonical import encode
-from launcher.cli.printing import echo_json
+from launcher.cli.printing import echo_json, say
 from launcher.cli.targets import json_option, opened, selected, store_option
 from launcher.queues import Store
 from launcher.sources.history import Between, between
@@ -74,15 +74,15 @@ def _as_json(differing: Mapping[str, Any], history: Between | None) -> dict[str,
 def _print(old: Side, new: Side, differing: Mapping[str, Sequence[dict[str, Any]]], history: Between | None) -> None:
     for side in (old, new):
         if side.count < side.total:
-            click.echo(f"of {side.name}, {side.count:,} of {side.total:,} items are compared", err=True)
+            say(f"of {side.name}, {side.count:,} of {side.total:,} items are compared", err=True)
     if not differing:
-        click.echo(f"{old.name} and {new.name} run the same")
+        say(f"{old.name} and {new.name} run the same")
     for part, found in differing.items():
         click.echo(part)
         width = max(len(change["key"]) for change in found)
         for change in found:
             before, after = (_text(change[word]) if word in change else NONE for word in ("old", "new"))
-            click.echo(f"  {change['key']:<{width}}  {before} -> {after}")
+            say(f"  {change['key']:<{width}}  {before} -> {after}")
         if part == "code" and history:
             _print_history(history)
 
@@ -90,9 +90,9 @@ def _print(old: Side, new: Side, differing: Mapping[str, Sequence[dict[str, Any]
 def _print_history(history: Between) -> None:
     for sign, commits in (("+", history.added), ("-", history.removed)):
         for commit in commits:
-            click.echo(f"  {sign} {commit}")
+            say(f"  {sign} {commit}")
     for line in history.files:
-        click.echo(f"    {line}")
+        say(f"    {line}")
 
 
 def _text(value: Any) -> str:

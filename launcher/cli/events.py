@@ -16,6 +16,7 @@ from launcher.cli.targets import opened, selected, store_option
 from launcher.item import ItemFilter, LogEntry
 from launcher.queues import Store
 from launcher.resources import seconds
+from launcher.terminal import clean
 
 FOLLOW_SECONDS = 1.0
 PAUSE_SECONDS = 0.1
@@ -45,7 +46,7 @@ def events(names: tuple[str, ...], follow: bool, since: float | None, store: str
         begin = None if since is None else time.time() - since
         found = _followed(target, filters, begin) if follow else _found(target, filters, 0, begin)
         for entry in found:
-            click.echo(json.dumps(plain(entry), ensure_ascii=False) if as_json else _line(entry))
+            click.echo(json.dumps(plain(entry), ensure_ascii=False) if as_json else clean(_line(entry)))
 
 
 def _found(store: Store, filters: Sequence[ItemFilter], after: int, since: float | None) -> Iterator[LogEntry]:

@@ -16,6 +16,7 @@ from launcher.cli.printing import echo_json, on_terminal
 from launcher.cli.targets import json_option, many_rows, opened, queue_and_states, store_option
 from launcher.item import ItemFilter
 from launcher.runners.verdict import last_lines
+from launcher.terminal import clean
 
 LONGEST_LINE = 160
 
@@ -68,13 +69,13 @@ def failures(
 def _print(table: Results, each: Failure, sweeps: Sequence[str], lines: int) -> None:
     count = f"{len(each.rows):,} run{'s' if len(each.rows) > 1 else ''}"
     click.echo()
-    click.secho(f"{each.cause.title}: {count}", bold=True, fg="red" if on_terminal() else None)
-    click.echo(f"  {shared(table, each)}")
+    click.secho(clean(f"{each.cause.title}: {count}"), bold=True, fg="red" if on_terminal() else None)
+    click.echo(f"  {clean(shared(table, each))}")
     row = example(table, each)
-    click.echo(f"  for example {table.facts['id'][row]}: {(table.facts['reason'][row] or '')[:LONGEST_LINE]}")
+    click.echo(f"  for example {table.facts['id'][row]}: {clean(table.facts['reason'][row] or '')[:LONGEST_LINE]}")
     for line in _log(table, row, lines):
         click.echo(f"    | {line[:LONGEST_LINE]}")
-    click.echo(f"  retry: {_retry(each, sweeps)}")
+    click.echo(f"  retry: {clean(_retry(each, sweeps))}")
 
 
 def _log(table: Results, row: int, lines: int) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +15,7 @@ from launcher.errors import LaunchError
 from launcher.item import TERMINAL, Item
 from launcher.paths import RunPaths
 from launcher.queues import Store
+from launcher.terminal import RESET, Colored
 
 FOLLOW_SECONDS = 0.2
 BLOCK = 1 << 16
@@ -36,24 +38,36 @@ def logs(item_id: str, follow: bool, store: str | None) -> None:
                 raise LaunchError(
                     f"the log of {item.id} is not at {path} (did it run on another machine? did launcher gc remove it?)"
                 )
-            with path.open("rb") as log:
-                _copy(log)
+            with path.open("rb") as log, closing(_Output()) as output:
+                output.copy(log)
         else:
-            _follow(target, item)
+            with closing(_Output()) as output:
+                _follow(target, item, output)
 
 
 def _path(item: Item) -> Path:
     return RunPaths(Path(item.run_dir or "")).log
 
 
-def _copy(log: BinaryIO) -> None:
-    """The file may be larger than memory, and need not be text."""
-    while block := log.read(BLOCK):
-        sys.stdout.buffer.write(block)
-    sys.stdout.buffer.flush()
+class _Output:
+    """Standard output: byte by byte what a log holds; on a terminal its colours, but nothing else that commands it."""
+
+    def __init__(self) -> None:
+        self._colored = Colored() if sys.stdout.isatty() else None
+
+    def copy(self, log: BinaryIO) -> None:
+        """Write what a log has from here on. The file may be larger than memory, and need not be text."""
+        while block := log.read(BLOCK):
+            sys.stdout.buffer.write(self._colored.feed(block).encode() if self._colored else block)
+        sys.stdout.buffer.flush()
+
+    def close(self) -> None:
+        """End what colours the log has begun."""
+        if self._colored:
+            click.echo(RESET, nl=False)
 
 
-def _follow(store: Store, item: Item) -> None:
+def _follow(store: Store, item: Item, output: _Output) -> None:
     """Print the log of each attempt as it grows, until the item has ended."""
     never = threading.Event()
     folder: str | None = None
@@ -66,7 +80,7 @@ def _follow(store: Store, item: Item) -> None:
                     log.close()
                 log, folder = _path(item).open("rb"), item.run_dir
             if log:
-                _copy(log)
+                output.copy(log)
             if item.state in TERMINAL:
                 return
             store.wait(never, FOLLOW_SECONDS)

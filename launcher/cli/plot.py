@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ from launcher.analysis.conditions import Condition
 from launcher.analysis.frames import found_sweeps, read
 from launcher.analysis.table import ranking
 from launcher.cli.targets import many_rows, opened, queue_and_states, store_option
+from launcher.errors import LaunchError
 from launcher.item import ItemFilter
 
 KINDS = ("line", "heatmap", "parallel", "curves", "timeline")
@@ -52,6 +54,9 @@ def plot(
         known = found_sweeps(target, sweeps)
         names = [each.name for each in known]
         table = read(target, names, which).where(conditions)
+        if not len(table) and (conditions or which != ItemFilter()):
+            told = f"launcher results {shlex.join(names)} lists them"
+            raise LaunchError(f"no run of {', '.join(names)} is selected by these conditions and states; {told}")
         shown = y if y is not None and y not in table.keys and kind != "curves" and x != "step" else None
         ranked = ranking(table, known, lowest=lowest, best=None if lowest else best or shown)
         spec = sweep.plot(target, names, table, ranked, sweep.Asked(kind, x, y, color, panel))

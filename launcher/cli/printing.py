@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass
@@ -13,17 +14,16 @@ from typing import Any
 
 import click
 
+from launcher.cli import layout
+from launcher.terminal import clean, clean_lines
 from launcher.words import amount, code, duration, label, moment, shown, state_words
 
 __all__ = [
-    "amount", "code", "duration", "echo_json", "echo_table", "label", "moment", "on_terminal", "plain", "shown",
-    "state_words",
+    "amount", "code", "duration", "echo_json", "echo_table", "label", "moment", "on_terminal", "plain", "say",
+    "shown", "state_words",
 ]  # fmt: skip
 
 STATE_STYLES = {"finished": "green", "failed": "red", "running": "cyan", "cancelled": "yellow", "leased": "cyan"}
-
-DRAWN_ROWS = 1000
-"""Drawing takes a millisecond a row."""
 
 
 def plain(value: Any) -> Any:
@@ -44,6 +44,11 @@ def echo_json(value: Any) -> None:
     click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Print lines that hold text of others, such as names and reasons: it cannot command the terminal."""
+    click.echo(clean_lines(text), err=err)
+
+
 def on_terminal(stream: Any = None) -> bool:
     """Whether to draw for a person: a terminal that is not dumb."""
     stream = stream or sys.stdout
@@ -56,12 +61,14 @@ def echo_table(
     rows: Iterable[Sequence[Any]],
     right: Sequence[str] = (),
     write: Callable[[str], object] | None = None,
+    keep: Sequence[str] = (),
 ) -> None:
-    """Print a table: drawn on a terminal (colour honours NO_COLOR), aligned columns of plain text in a pipe, or where
-    there are very many rows, or by `write`."""
-    cells = [[shown(cell) for cell in row] for row in rows]
-    if write is None and on_terminal() and len(cells) <= DRAWN_ROWS:
-        _draw(title, columns, cells, right)
+    """Print a table: as wide as the terminal at most (colour honours NO_COLOR); whole, in aligned columns of plain
+    text, in a pipe or by `write`. On a narrow terminal the columns of `keep` stay longer than others."""
+    columns, right, keep = ([clean(name) for name in names] for names in (columns, right, keep))
+    cells = [[clean(shown(cell)) for cell in row] for row in rows]
+    if write is None and on_terminal():
+        _draw(title, columns, cells, right, keep)
         return
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     line = "  ".join(
@@ -70,14 +77,29 @@ def echo_table(
     (write or click.echo)("\n".join(line.format(*row).rstrip() for row in (columns, *cells)) + ("\n" if write else ""))
 
 
-def _draw(title: str, columns: Sequence[str], cells: Sequence[Sequence[str]], right: Sequence[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def _draw(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str], keep: Sequence[str]
+) -> None:
+    room = shutil.get_terminal_size().columns
+    widths = layout.fitted(columns, rows, right, keep, room)
+    colored = not os.environ.get("NO_COLOR")
 
-    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
-    for row in cells:
-        table.add_row(*(Text(cell, style=STATE_STYLES.get(cell, "")) for cell in row))
-    Console().print(table)
+    def line(row: Sequence[str], cut: Callable[[str, int], str]) -> str:
+        parts = []
+        for place, width in widths.items():
+            text = cut(row[place], width)
+            space = " " * (width - layout.cells(text))
+            if colored and row is columns:
+                text = click.style(text, bold=True)
+            elif colored and text in STATE_STYLES:
+                text = click.style(text, fg=STATE_STYLES[text])
+            parts.append(space + text if columns[place] in right else text + space)
+        return (" " * layout.GAP).join(parts).rstrip()
+
+    if title:
+        click.echo(title)
+    click.echo(line(columns, layout.cut_heading))
+    for row in rows:
+        click.echo(line(row, layout.cut))
+    if left := [name for place, name in enumerate(columns) if place not in widths]:
+        click.echo(layout.cut(f"no room for {', '.join(left)}", room))

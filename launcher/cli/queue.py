@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -99,7 +100,7 @@ def pause(name: str, store: str | None) -> None:
     """Let agents take nothing more from a queue; what runs goes on."""
     with opened(store) as target:
         target.pause_queue(name, paused=True)
-    click.echo(f"queue {name} paused; launcher queue resume {name} lets agents take from it again")
+    click.echo(f"queue {name} paused; launcher queue resume {shlex.quote(name)} lets agents take from it again")
 
 
 @queue.command()

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from launcher.analysis.groups import Group, Groups, group
 from launcher.analysis.student import Estimate
 from launcher.analysis.table import Ranking, Results, ranking
 from launcher.analysis.values import meant
-from launcher.cli.printing import duration, echo_table
+from launcher.cli.printing import duration, echo_table, shown
 from launcher.cli.targets import json_option, many_rows, opened, queue_and_states, store_option
 from launcher.errors import LaunchError, UsageError
 from launcher.item import ItemFilter
+from launcher.terminal import clean
 
 FORMATS = ("table", "csv", "json", "parquet")
 ENDINGS = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
@@ -111,15 +112,14 @@ def _write_runs(
 ) -> None:
     metrics = [name for name in whole.metrics if ranked is None or name != ranked.metric]
     told = [*whole.varying, *([ranked.metric] if ranked else []), *metrics]
-    several = ["sweep"] if len(set(whole.facts["sweep"])) > 1 else []
-    names = columns or ["id", *several, "state", *told, "seconds", "reason"]
+    names = columns or ["id", *whole.naming(), "state", *told, "seconds", "reason"]
     for name in names:
         whole.column(name)  # one that is not there is told before anything is printed
     table = whole.ranked(ranked, top, names)
     if form == "table":
         reasons = columns or any(whole.facts["reason"])
         with _to(output) as write:
-            _print_runs(table, names if reasons else names[:-1], None if output is None else write)
+            _print_runs(table, ranked, names if reasons else names[:-1], None if output is None else write)
             tally = ", ".join(f"{number:,} {state}" for state, number in whole.tally().items()) or "no runs"
             write(f"{tally}{f'; {len(table):,} shown' if len(table) < len(whole) else ''}{_told(ranked)}\n")
     elif form == "csv":
@@ -128,14 +128,17 @@ def _write_runs(
         _write_columns(exported(table, names), form, output)
 
 
-def _print_runs(table: Results, names: Sequence[str], write: Callable[[str], object] | None) -> None:
+def _print_runs(
+    table: Results, ranked: Ranking | None, names: Sequence[str], write: Callable[[str], object] | None
+) -> None:
     headings = ["TOOK" if name == "seconds" else name.upper() if name in table.facts else name for name in names]
     cells = [map(duration, table.column(name)) if name == "seconds" else table.column(name) for name in names]
-    echo_table("", headings, zip(*cells, strict=True), right=[*table.metrics, "TOOK"], write=write)
+    keep = ["ID", "STATE", *([ranked.metric] if ranked else [])]
+    echo_table("", headings, zip(*cells, strict=True), right=[*table.metrics, "TOOK"], write=write, keep=keep)
 
 
 def _told(ranked: Ranking | None) -> str:
-    return f" (by {ranked})" if ranked else ""
+    return clean(f" (by {ranked})") if ranked else ""
 
 
 # -- groups -------------------------------------------------------------------------------------------------------
@@ -168,11 +171,12 @@ def _print_groups(
         for each in chosen
     ]
     titles = [*groups.by, *metrics, *counts]
-    echo_table("", titles, [row[: len(titles)] for row in rows], right=[*metrics, *counts], write=write)
+    right, keep = [*metrics, *counts], [*groups.by, *metrics[:1]]
+    echo_table("", titles, [row[: len(titles)] for row in rows], right=right, write=write, keep=keep)
 
 
 def _told_groups(groups: Groups, chosen: Sequence[Group], ranked: Ranking | None) -> str:
-    over = f"means over {', '.join(groups.over)}" if groups.over else "means"
+    over = clean(f"means over {', '.join(groups.over)}") if groups.over else "means"
     finished, failed = (sum(getattr(each, what) for each in groups.groups) for what in ("finished", "failed"))
     some = f"; {len(chosen):,} of {len(groups.groups):,} groups" if len(chosen) < len(groups.groups) else ""
     how = "± half of the 95 % interval (Student's t)"
@@ -246,11 +250,23 @@ def _write_columns(columns: Mapping[str, list[Any]], form: str, output: Path | N
         write(f"[{text}]\n")
 
 
-def _write_csv(names: Sequence[str], rows: Any, output: Path | None) -> None:
+class _LineEnds:
+    """Takes lines that end in CRLF, for csv quotes a carriage return only then, and writes them with LF."""
+
+    def __init__(self, text: io.StringIO) -> None:
+        self._text = text
+
+    def write(self, line: str) -> None:
+        """One line."""
+        self._text.write(line.removesuffix("\r\n") + "\n")
+
+
+def _write_csv(names: Sequence[str], rows: Iterable[Iterable[Any]], output: Path | None) -> None:
+    """Lists, mappings and truth values are JSON, as in the table; numbers have all their digits."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(_LineEnds(text))
     writer.writerow(names)
-    writer.writerows(rows)
+    writer.writerows([shown(cell) if isinstance(cell, dict | list | bool) else cell for cell in row] for row in rows)
     with _to(output) as write:
         write(text.getvalue())
 

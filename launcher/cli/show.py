@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import indent
 from typing import Any
 
 import click
@@ -9,7 +10,7 @@ import click
 from launcher import provenance
 from launcher.analysis import story
 from launcher.analysis.facts import facts
-from launcher.cli.printing import code, duration, echo_json, echo_table, moment, plain
+from launcher.cli.printing import code, duration, echo_json, echo_table, moment, plain, say
 from launcher.cli.targets import found_item, json_option, opened, store_option
 from launcher.errors import NotFoundError
 from launcher.item import Attempt, Item
@@ -44,18 +45,18 @@ def show(item_id: str, reproduce: bool, patch: bool, store: str | None, as_json:
         return
     for name, value in [*facts(item, document), *story.facts(told)]:
         if value:
-            click.echo(f"{name:<10} {value}")
+            say(f"{name:<10} {value}")
     if len(attempts) > 1:
         _print_attempts(attempts)
     click.echo("story")
     for step in story.steps(told):
-        click.echo(f"  {moment(step.at)}  {step.text}")
+        say(f"  {moment(step.at)}  {step.text}")
     config = document["overrides"].get("run_config")
     if config:
         from launcher.yaml_text import yaml_text
 
         click.echo("config")
-        click.echo("".join(f"  {line}\n" for line in yaml_text(config).splitlines()), nl=False)
+        say(indent(yaml_text(config).rstrip("\n"), "  "))
 
 
 def _patch(store: Store, item: Item, document: dict[str, Any]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -93,4 +94,5 @@ def backup(file: Path, store: str | None) -> None:
     """Copy the store into FILE, which must not be there yet, while agents go on."""
     with opened(store, as_is=True) as target:
         target.backup(file.absolute())
-    click.echo(f"{file} written ({amount(file.stat().st_size)}); use it as --store sqlite:///{file.absolute()}")
+    url = shlex.quote(f"sqlite:///{file.absolute()}")
+    click.echo(f"{file} written ({amount(file.stat().st_size)}); use it as --store {url}")

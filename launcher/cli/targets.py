@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -168,7 +169,8 @@ def found_item(store: Store, name: str) -> Item:
     except NotFoundError:
         if not sweep:
             raise
-    how = f"launcher status {name} shows its items, launcher results {name} what they reported"
+    quoted = shlex.quote(name)
+    how = f"launcher status {quoted} shows its items, launcher results {quoted} what they reported"
     raise NotFoundError(f"{name!r} is a sweep; {how}")
 
 

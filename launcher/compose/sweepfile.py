@@ -129,6 +129,11 @@ def _axes(name: str, value: Any) -> Iterator[str]:
             yield f"{name}.{key} has no value, so the grid is empty; give it at least one"
         if isinstance(values, Mapping):
             yield f"{name}.{key} is {dict(values)!r}, expected a list of values, or Hydra's sweep syntax as text"
+        elif isinstance(values, list) and any(isinstance(entry, Mapping | list) for entry in values):
+            try:
+                override_value(values)
+            except UsageError as error:
+                yield f"{name}.{key}: {error}"
 
 
 def _zips(name: str, value: Any) -> Iterator[str]:
@@ -263,7 +268,6 @@ def override_value(value: Any) -> str:
     >>> override_value(["a b", None, {"k": True}])
     "['a b',null,{k:true}]"
     """
-    from hydra._internal.grammar.utils import escape_special_characters
     from hydra.core.override_parser.types import Quote, QuotedString
 
     if value is None or isinstance(value, bool):
@@ -273,9 +277,29 @@ def override_value(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(override_value, value))}]"
     if isinstance(value, dict):
-        pairs = (f"{escape_special_characters(str(key))}:{override_value(entry)}" for key, entry in value.items())
+        pairs = (f"{_key(key)}:{override_value(entry)}" for key, entry in value.items())
         return "{" + ",".join(pairs) + "}"
     text = str(value)
     if PLAIN.fullmatch(text) and text.lower() not in NOT_PLAIN:
         return text
     return QuotedString(text=text, quote=Quote.single).with_quotes()
+
+
+def _key(key: Any) -> str:
+    """A mapping's key as Hydra's grammar writes it, which has no quotes for keys; UsageError for one that it would read
+    as another."""
+    from hydra._internal.grammar.utils import escape_special_characters
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    text = escape_special_characters(key) if isinstance(key, str) else override_value(key)
+    try:
+        read: Any = OverridesParser.create().parse_override(f"key={{{text}:0}}").value()
+    except (HydraException, ValueError):
+        read = {}
+    if repr(read) != repr({key: 0}):
+        raise UsageError(
+            f"{key!r} cannot be the key of a mapping in an override, for Hydra does not read it as the same; rename "
+            "it, or hold the mappings in a config group, and sweep that"
+        )
+    return text

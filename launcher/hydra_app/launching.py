@@ -147,7 +147,8 @@ class Multirun:
         again = f", of which {receipt.retried:,} had failed and wait again" if receipt.retried else ""
         there = f"; {present:,} are there already{again} (hydra.launcher.again=true adds all once more)"
         log.info(f"sweep {name}: {receipt.added:,} of {jobs:,} jobs queued{there if present else ''}")
-        log.info(f"run: launcher agent   follow: launcher status {name}   stop: launcher cancel {name}")
+        quoted = shlex.quote(name)
+        log.info(f"run: launcher agent   follow: launcher status {quoted}   stop: launcher cancel {quoted}")
 
 
 def _container(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 import threading
 from collections.abc import Sequence
@@ -63,7 +64,7 @@ class Waiting:
             return
         log.info(
             f"{len(left)} runs of sweep {self.sweep} stay queued; the same command waits for them again, "
-            f"launcher cancel {self.sweep} cancels them"
+            f"launcher cancel {shlex.quote(self.sweep)} cancels them"
         )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from launcher.analysis.table import Ranking, Results
-from launcher.analysis.values import meant
+from launcher.analysis.values import is_number, meant, real
 from launcher.errors import UsageError
 
 REPEATS = re.compile(r"(^|[._-])(seed|repeat|replicate|trial|fold|run)s?$", re.IGNORECASE)
@@ -33,10 +35,9 @@ class Choice:
 
 
 def is_numeric(results: Results, key: str) -> bool:
-    """Whether all of a key's values are numbers."""
-    return all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in map(meant, results.values_of(key))
-    )
+    """Whether all of a key's values are numbers that an axis can show: NaN and infinity are words there."""
+    values = map(meant, results.values_of(key))
+    return all(is_number(value) and math.isfinite(real(value)) for value in values)
 
 
 def swept(results: Results) -> list[str]:
@@ -80,24 +81,53 @@ def check_axis(results: Results, key: str) -> None:
         raise UsageError(f"{key!r} is no swept key and no metric; an axis shows one of {', '.join(results.shown())}")
 
 
+def scale(values: list[float]) -> dict[str, Any]:
+    """The scale of an axis: as `scale_type` says, its smallest numbers apart from zero.
+
+    >>> scale([0, 0.001, 0.01, 0.1])
+    {'type': 'symlog', 'constant': 0.001}
+    """
+    kind = scale_type(values)
+    return {"type": kind, **({"constant": min(abs(value) for value in values if value)} if kind == "symlog" else {})}
+
+
 def scale_type(values: list[float]) -> str:
-    """`log` for positive numbers over more than one and a half decades, or each a multiple of the one before, else
-    `linear`.
+    """`log` for positive numbers over more than one and a half decades, or each a multiple of the one before; `symlog`
+    where such numbers are among others that are zero or negative; else `linear`.
 
     >>> scale_type([1, 2, 4, 8, 16]), scale_type([1, 2, 3]), scale_type([0.001, 0.01, 0.5]), scale_type([0, 1, 100])
     ('log', 'linear', 'log', 'linear')
     """
     different = sorted(set(values))
-    if len(different) < 3 or different[0] <= 0:
+    if len(different) < 3:
         return "linear"
+    if different[0] <= 0:
+        return "symlog" if scale_type([abs(value) for value in different if value]) == "log" else "linear"
     ratios = [after / before for before, after in itertools.pairwise(different)]
     even = max(ratios) < 1.05 * min(ratios) and different[-1] >= 8 * different[0]
     return "log" if even or different[-1] > LOG_RATIO * different[0] else "linear"
 
 
 def label(value: str | None) -> str:
-    """A value as a legend shows it."""
-    return MISSING if value is None else str(meant(value)) if isinstance(meant(value), str) else value
+    """A value as a legend shows it: a text without its quotes, unless it would be taken for a number then.
+
+    >>> label("'a b'"), label("'1'"), label("1")
+    ('a b', "'1'", '1')
+    """
+    if value is None:
+        return MISSING
+    found = meant(value)
+    return found if isinstance(found, str) and isinstance(meant(found), str) else value
+
+
+def one_tick(values: Iterable[float | None]) -> dict[str, Any]:
+    """The axis of numbers that are all the same, which says that number (Vega would round it); nothing for others.
+
+    >>> one_tick([0.25, None, 0.25]), one_tick([1, 2])
+    ({'axis': {'values': [0.25], 'format': '.6~g'}}, {})
+    """
+    different = {value for value in values if value is not None}
+    return {"axis": {"values": list(different), "format": ".6~g"}} if len(different) == 1 else {}
 
 
 def ticks(values: list[float]) -> list[float] | None:

@@ -54,9 +54,11 @@ def curves(
         drawn = _best(drawn, ranking)
         told += f" · the best {', '.join(apart)} of each {color}"
     rows = [row for found in drawn.values() for row in found]
+    if (floor := _floor(rows)) is not None:  # an interval may reach below zero, which has no place on such an axis
+        rows = [row if row["low"] is None else {**row, "low": max(row["low"], floor)} for row in rows]
     averaged = any(row["n"] > 1 for row in rows)
     over = tuple(axes.repeats(results)) if averaged else ()
-    words = [label(meant(value)) for value in results.values_of(color)] if color else []
+    words = list(dict.fromkeys(label(meant(value)) for value in results.values_of(color))) if color else []
     body = {"data": {"values": rows}, "width": theme.WIDTH, "height": theme.HEIGHT}
     heading = subtitle(results, over, intervals=averaged)
     return theme.plot(title, heading + told, body | _layers(rows, ranking.metric, color, words))
@@ -72,13 +74,20 @@ def _best(drawn: Mapping[tuple[Any, ...], list[Row]], ranking: Ranking) -> dict[
     return {line: drawn[line] for line in best.values()}
 
 
-def _layers(rows: Sequence[Row], metric: str, color: str | None, words: list[str]) -> Spec:
+def _floor(rows: Sequence[Row]) -> float | None:
+    """Where a logarithmic axis of these rows begins; None where it is linear."""
     heights = [row["y"] for row in rows]
     log = min(heights, default=0) > 0 and max(heights) / min(heights) > 1e2
+    return min(heights) / 2 if log else None
+
+
+def _layers(rows: Sequence[Row], metric: str, color: str | None, words: list[str]) -> Spec:
+    log = _floor(rows) is not None
     x: Spec = {"field": "x", "type": "quantitative", "title": STEP, "scale": {"nice": False}, "axis": {"format": ",~r"}}
     y: Spec = {
         "field": "y", "type": "quantitative", "title": metric,
         "scale": {"zero": False, "type": "log" if log else "linear"},
+        **axes.one_tick([row[name] for row in rows for name in ("y", "low", "high")]),
     }  # fmt: skip
     encoding: Spec = {"x": x, "y": y, "detail": {"field": "line"}}
     fill: Spec = {"fill": {"value": theme.COLORS[0]}}
@@ -98,6 +107,10 @@ def _layers(rows: Sequence[Row], metric: str, color: str | None, words: list[str
         "layer": [
             {"mark": {"type": "area", "opacity": 0.15}, "encoding": band},
             {"mark": {"type": "line", "strokeWidth": 2}, "encoding": {**encoding, **line}},
+            {
+                "transform": [{"filter": "datum.alone"}], "mark": {"type": "point", "filled": True, "size": 60},
+                "encoding": {**encoding, **fill},
+            },
         ]
     }  # fmt: skip
 
@@ -114,11 +127,15 @@ def _rows(line: int, color: Any, at: Mapping[float, Sequence[float]]) -> list[Ro
         assert found
         rows.append({
             "x": step, "y": found.mean, "low": found.low, "high": found.high, "n": found.count, "line": line,
-            "color": color,
+            "color": color, "alone": len(chosen) == 1,
         })  # fmt: skip
     return rows
 
 
 def label(value: Any) -> str:
     """A key's value, as points have it, as a legend shows it."""
-    return axes.MISSING if value is None else str(value)
+    if value is None:
+        return axes.MISSING
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"'{value}'" if isinstance(value, str) and not isinstance(meant(value), str) else str(value)

@@ -55,10 +55,13 @@ def _layers(results: Results, choice: Choice, rows: list[dict[str, Any]], numeri
     x: Spec = {"field": "x", "title": choice.x or ""}
     if numeric:
         values = [float(row["x"]) for row in rows]
-        scale: Spec = {"type": axes.scale_type(values), "zero": False, "padding": 14, "nice": False}
-        x |= {"type": "quantitative", "scale": scale, "axis": {"values": axes.ticks(values), "format": "~g"}}
-        if x["axis"]["values"] is None:
-            x["axis"] = {"format": "~g"}
+        scale: Spec = {**axes.scale(values), "zero": False, "padding": 14, "nice": False}
+        ticks = axes.ticks(values)
+        x |= {
+            "type": "quantitative",
+            "scale": scale,
+            "axis": {"format": ".12~g", **({"values": ticks} if ticks else {})},
+        }
     else:
         order = [axes.label(value) for value in results.values_of(choice.x)] if choice.x else [""]
         x |= {"type": "nominal", "sort": order, "axis": {"labelAngle": 0 if len(order) <= 8 else -40}}
@@ -69,6 +72,7 @@ def _layers(results: Results, choice: Choice, rows: list[dict[str, Any]], numeri
         "type": "quantitative",
         "title": choice.metric,
         "scale": {"zero": False, "type": kind, "nice": False, "padding": 10},
+        **axes.one_tick(heights),
     }
     encoding: Spec = {"x": x, "y": y, "tooltip": _tooltip(choice)}
     words = [axes.label(value) for value in results.values_of(choice.color)] if choice.color else []
@@ -78,7 +82,7 @@ def _layers(results: Results, choice: Choice, rows: list[dict[str, Any]], numeri
     side = {} if numeric or not words else {"xOffset": {"field": "color", "sort": words}}
     bounds = {**encoding, **color, **side, "y": {**y, "field": "low"}, "y2": {"field": "high"}}
     layers: list[Spec] = [{"mark": {"type": "rule", "strokeWidth": 1.6, "opacity": 0.65}, "encoding": bounds}]
-    if numeric and not axes.REPEATS.search(choice.x or ""):
+    if numeric and not axes.REPEATS.search(choice.x or "") and len({row["x"] for row in rows}) > 1:
         layers = [
             {"mark": {"type": "area", "opacity": 0.16}, "encoding": {**bounds, "tooltip": None}},
             {"mark": {"type": "line", "strokeWidth": 2.2}, "encoding": {**encoding, **color}},

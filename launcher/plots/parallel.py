@@ -57,7 +57,7 @@ def parallel(results: Results, choice: Choice, title: str) -> Spec:
         "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
     }  # fmt: skip
     labels: Spec = {
-        "mark": {"type": "text", "align": "right", "dx": -7, "fontSize": 11, "color": theme.INK},
+        "mark": {"type": "text", "align": "right", "dx": -7, "fontSize": 11, "color": theme.INK, "limit": STEP - 20},
         "data": {"values": [*marks, *metric_marks]},
         "encoding": {"x": x, "y": y, "text": {"field": "text"}},
     }  # fmt: skip
@@ -87,8 +87,10 @@ def _axes(results: Results, keys: list[str], rows: list[int]) -> tuple[dict[str,
 
 
 def _numbers(name: str, values: list[float]) -> tuple[list[float], list[dict[str, Any]]]:
-    """Numbers on an axis from the least to the greatest, with five marks."""
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    half = high / 2 - low / 2 or 0.5  # halves, for the whole may be more than a number can be
+    """Numbers on an axis from the least to the greatest, with five marks; a single one in its middle."""
+    low, high = min(values), max(values)
+    if low == high:
+        return [0.5] * len(values), [{"axis": name, "at": 0.5, "text": f"{low:.3g}"}]
+    half = high / 2 - low / 2  # halves, for the whole may be more than a number can be
     marks = [{"axis": name, "at": part / 4, "text": f"{low + half * part / 2:.3g}"} for part in range(5)]
     return [(value / 2 - low / 2) / half for value in values], marks

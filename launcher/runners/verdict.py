@@ -15,6 +15,7 @@ from typing import Any
 from launcher import canonical, series
 from launcher.item import Cancelled, Failed, Finished, Outcome
 from launcher.paths import RunPaths
+from launcher.terminal import clean_lines
 
 GRACE_SECONDS = 10.0
 """How long a cancelled run may take to end by itself after SIGTERM."""
@@ -108,7 +109,8 @@ def last_line(log: Path) -> str:
 
 
 def last_lines(log: Path) -> list[str]:
-    """What stands at the end of a log, without empty lines; nothing where it cannot be read."""
+    """What stands at the end of a log, without empty lines and without what would command a terminal; nothing where it
+    cannot be read."""
     try:
         with log.open("rb") as file:
             file.seek(0, 2)
@@ -116,7 +118,7 @@ def last_lines(log: Path) -> list[str]:
             text = file.read().decode(errors="replace")
     except OSError:
         return []
-    return [line.rstrip() for line in text.split("\n") if line.strip()]
+    return [line.rstrip() for line in clean_lines(text).split("\n") if line.strip()]
 
 
 def _exception(lines: Sequence[str]) -> str | None:

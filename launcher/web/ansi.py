@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from launcher.terminal import overwritten
+
 SEQUENCE = re.compile(
     r"\x1b\[(?P<codes>[0-9;:]*)m"  # colours and weights
     r"|\x1b\[[0-?]*[ -/]*[@-~]"  # other control sequences
@@ -79,17 +81,6 @@ class Painter:
             self.ground = name
         else:
             self.color = name
-
-
-def overwritten(line: str) -> str:
-    r"""A line as a terminal shows it: what follows the last carriage return that has something after it.
-
-    >>> overwritten("10 %\r20 %\r\r"), overwritten("plain\r")
-    ('20 %', 'plain')
-    """
-    if "\r" not in line:
-        return line
-    return line.rstrip("\r").rpartition("\r")[2]
 
 
 def _extended(codes: Iterator[int]) -> int | None:

@@ -20,6 +20,6 @@ def record(point: Mapping[str, Any] | None = None, result: Mapping[str, Any] | N
         "seq": seq, "id": f"item{seq}", "sweep": "s", "queue": "default", "state": "finished",
         "point": json.dumps(overrides), "result": None if result is None else json.dumps(result), "attempt": 1,
         "added_at": 1.0, "started_at": 2.0, "finished_at": 5.0, "agent": "a", "run_dir": None, "exit_code": 0,
-        "stage": None, "reason": None,
+        "stage": None, "reason": None, "name": None,
     }  # fmt: skip
     return RunRecord(**values | more)

@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from launcher.analysis.conditions import Condition
 from launcher.analysis.frames import exported
 from launcher.analysis.table import Ranking, ranking, tabulate
-from launcher.analysis.values import meant, order
 from launcher.errors import UsageError
 from launcher.item import Sweep
 from tests.analysis.making import record
@@ -22,7 +19,7 @@ def kept(table: Any, *conditions: str) -> list[str]:
 
 
 RUNS = tabulate(
-    record({"model": model, "+lr": lr, "seed": seed}, {"accuracy": value}, **more)
+    record({"model": model, "+lr": lr, "seed": seed}, {"accuracy": value, "curve": [seed - 3, 2]}, **more)
     for seed, (model, lr, value, more) in enumerate(
         [
             ("svm", "0.1", 0.5, {}),
@@ -54,6 +51,13 @@ RUNS = tabulate(
         ("attempt=1", "01234"),
         ("model>m", "012"),
         ("seed < 2", "01"),
+        ("model='true'", ""),
+        ("model=1", ""),
+        ("accuracy=true", ""),
+        ("accuracy=nan", "2"),
+        ("seed<true", ""),
+        ("curve=[1, 2]", "4"),
+        ("curve!=[1, 2]", "0123"),
     ],
 )
 def test_a_condition_keeps_what_it_says(condition: str, seeds: str) -> None:
@@ -108,23 +112,14 @@ def test_exported_values_are_what_they_mean() -> None:
     assert "sweep" not in columns
 
 
+def test_a_key_that_is_called_name_stays_so_where_runs_have_no_names() -> None:
+    plain = tabulate(record({"name": value}) for value in "ab")
+    assert (plain.varying, plain.naming(), list(plain.column("name"))) == (("name",), [], ["a", "b"])
+    named = tabulate(record({"name": value}, name=value * 2) for value in "ab")
+    assert (named.varying, named.naming(), list(named.column("name"))) == (("config.name",), ["name"], ["aa", "bb"])
+    assert list(tabulate([record(name="x")]).column("name")) == ["x"]
+
+
 def test_a_table_of_nothing_is_empty() -> None:
     table = tabulate([])
     assert (len(table), table.varying, table.ranked(None).tally()) == (0, (), {})
-
-
-@given(st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False))
-def test_numbers_and_truth_values_are_read_as_hydra_writes_them(value: Any) -> None:
-    from launcher.compose.sweepfile import override_value
-
-    read = meant(override_value(value))
-    assert (read, type(read)) == (value, type(value))
-
-
-@given(
-    st.text("0123456789_.e-+", max_size=8) | st.sampled_from(["1_", "1__0", "1_.5", "1._5", "9" * 400, "-" + "9" * 400])
-)
-def test_whatever_looks_like_a_number_is_read_and_sorted(text: str) -> None:
-    read = meant(text)
-    assert isinstance(read, int | float) or read == text
-    assert sorted(["1", text, None], key=order)[-1] is None

@@ -211,6 +211,24 @@ def test_results_as_frames_and_parquet(grid: Cli, project: Project) -> None:
     assert "ends in no known format" in grid("results", "g", "-o", "g.xls").err
 
 
+def test_names_of_runs_are_a_column_where_there_are_some(done: Cli, project: Project) -> None:
+    assert "NAME" not in done("results", "s").out
+    assert "name" not in json.loads(done("results", "s", "--json").out)[0]
+    named = ["+launch.name='run of ${seed}'", "seed=range(2)"]
+    assert done("add", "--sweep", "t", "-m", *named, "--", "python", "program.py").code == 0
+    assert done("agent", "--drain").code == 0
+    lines = done("results", "t", "--highest", "loss").out.splitlines()
+    assert lines[0].split()[:3] == ["ID", "NAME", "STATE"]
+    assert [line[10:18] for line in lines[1:3]] == ["run of 1", "run of 0"]
+    assert len(done("results", "t", "--where", "name=run of 1", "--columns", "name").out.splitlines()) == 3
+    assert {row["name"] for row in json.loads(done("results", "s", "t", "--json").out)} == {
+        None,
+        "run of 0",
+        "run of 1",
+    }
+    assert list(launcher.results("t").columns[:3]) == ["id", "name", "state"]
+
+
 def test_several_sweeps_are_one_table(done: Cli, project: Project) -> None:
     assert done("add", "--sweep", "t", "-m", "model=mlp", "seed=range(2)", "--", "python", "program.py").code == 0
     assert done("agent", "--drain").code == 0
@@ -226,6 +244,22 @@ def test_results_as_csv_and_json(done: Cli) -> None:
     records = json.loads(done("results", "s", "--format", "json").out)
     assert [int(row["seed"]) for row in rows] == [record["seed"] for record in records] == [1, 0, 2]
     assert [float(row["loss"]) for row in rows] == [record["loss"] for record in records]
+
+
+def test_lists_mappings_and_truth_values_are_json_in_csv(cli: Cli, project: Project) -> None:
+    told = {"curve": [1, 0.5, "é\r"], "best": {"step": 3, "of": None}, "good": True, "bad": False, "loss": 1 / 3}
+    told["note"] = "a\rb"
+    project.write("program.py", f"import launcher\nlauncher.report(**{told!r})\n")
+    assert cli("add", "--sweep", "j", "--", "python", "program.py").code == 0
+    assert cli("agent", "--drain").code == 0
+    assert cli("results", "j", "-o", "j.csv").code == 0
+    with (project.folder / "j.csv").open(newline="", encoding="utf-8") as file:
+        [row] = csv.DictReader(file)
+    assert row["note"] == told.pop("note")
+    assert {name: json.loads(row[name]) for name in told} == told
+    assert row["best"] == '{"step": 3, "of": null}'
+    for name in ("curve", "best", "good"):
+        assert cli("results", "j", "--where", f"{name}={row[name]}").out.splitlines()[-1].startswith("1 finished")
 
 
 def test_status_counts_queues_and_sweeps(done: Cli) -> None:

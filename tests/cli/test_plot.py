@@ -60,6 +60,26 @@ def test_the_metric_the_runs_and_the_specification_can_be_chosen(swept: Cli, pro
     assert [row["x"] for row in spec["data"]["values"]] == [0.1, 1]
 
 
+def test_a_timeline_has_the_runs_that_conditions_and_states_select(swept: Cli, project: Project) -> None:
+    for options, number in ((("--where", "seed=1"), 3), (("--state", "finished"), 6), (("--where", "lr<1"), 2)):
+        assert swept("plot", "s", "--kind", "timeline", *options, "-o", "t.json").code == 0
+        spec = json.loads((project.folder / "t.json").read_text("utf-8"))
+        assert len(spec["vconcat"][0]["data"]["values"]) == number
+
+
+@pytest.mark.parametrize(
+    "options", [("--where", "seed=9"), ("--state", "failed"), ("--where", "seed=9", "-q", "default")]
+)
+@pytest.mark.parametrize("kind", [(), ("--kind", "timeline")])
+def test_a_plot_of_no_run_is_told(
+    swept: Cli, project: Project, options: tuple[str, ...], kind: tuple[str, ...]
+) -> None:
+    result = swept("plot", "s", *kind, *options)
+    assert result.code == 1
+    assert "no run of s is selected by these conditions and states; launcher results s lists them" in result.err
+    assert not (project.folder / "s.png").exists()
+
+
 def test_what_is_wrong_is_told(swept: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "ends in no known format; expected one of .png, .svg, .html, .json" in swept("plot", "s", "-o", "s.gif").err
     assert "no run reported a metric 'acuracy'; did you mean 'accuracy'" in swept("plot", "s", "--y", "acuracy").err

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from launcher.cli.watch.screen import frame, help_frame, log_frame, rows
-from launcher.cli.watch.snapshot import Running, Snapshot, clean
+from launcher.cli.watch.snapshot import Running, Snapshot
 from launcher.item import Item, RunState
 from launcher.queues import Progress, open_store
+from launcher.terminal import clean
 from tests.analysis.making import record
 from tests.conftest import Project, Result, needs, until
 from tests.queues.filling import add_finished

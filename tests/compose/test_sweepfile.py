@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -295,3 +296,16 @@ def test_hydra_reads_a_list_of_values_back_as_the_axis_it_was(values: list[Any])
 @pytest.mark.parametrize("key", ["a b", "a:b", "a,b", "a=b", "a{b}", "a[b", "a-b", "a.b", "a/b", "a\\b", "$a", "a(b)"])
 def test_hydra_reads_a_mapping_with_special_characters_in_a_key_back(key: str) -> None:
     assert parsed(f"key={override_value({key: 1})}").value() == {key: 1}
+
+
+@pytest.mark.parametrize("key", [1, -1.5, True, None, "a 1", "007", "1_", "0x1F", "yes"])
+def test_hydra_reads_the_key_of_a_mapping_back_with_its_type(key: Any) -> None:
+    assert repr(parsed(f"key={override_value([{key: 1}])}").value()) == repr([{key: 1}])
+
+
+@pytest.mark.parametrize("key", ["1", "true", "1e5", "", "é", "a#b"])
+def test_a_key_that_hydra_would_read_as_another_is_told(tmp_path: Path, key: str) -> None:
+    assert complaints(tmp_path, f"grid: {{a: [1, {{{json.dumps(key)}: 2}}]}}\n") == [
+        f"grid.a: {key!r} cannot be the key of a mapping in an override, for Hydra does not read it as the same; "
+        "rename it, or hold the mappings in a config group, and sweep that"
+    ]

@@ -31,13 +31,16 @@ def test_the_answer_decides(
     store: SqliteStore,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     document = {"overrides": {"entry_point": ["true"]}, "resource": "local-process"}
-    ids = store.push(Sweep("s"), [LaunchSpec(document), LaunchSpec({**document, "name": "n"})]).ids
+    ids = store.push(Sweep("my sweep"), [LaunchSpec(document), LaunchSpec({**document, "name": "n"})]).ids
     monkeypatch.setattr("sys.stdin", Terminal(answer))
     monkeypatch.setattr(store, "wait", interrupted)
+    caplog.set_level("INFO")
     with pytest.raises(SystemExit) as ended:
-        Waiting(store, "s", ids).returns()
+        Waiting(store, "my sweep", ids).returns()
     assert ended.value.code == 130
-    assert "2 runs of sweep s have not ended. Cancel them? [y/N]" in capsys.readouterr().out
+    assert "2 runs of sweep my sweep have not ended. Cancel them? [y/N]" in capsys.readouterr().out
     assert {item.state for item in store.items(ItemFilter())} == {state}
+    assert ("launcher cancel 'my sweep' cancels them" in caplog.text) == (state is RunState.PENDING)

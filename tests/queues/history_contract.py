@@ -31,7 +31,7 @@ class HistoryContract:
 
     def test_records_tell_of_items_what_items_do(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(history, "RECORDS", 2)
-        store.push(Sweep("s"), [spec(seed) for seed in range(4)])
+        store.push(Sweep("s"), [*(spec(seed) for seed in range(4)), spec(4, name="ünï")])
         store.push(None, [spec(9)])
         leases = pop(store, limit=3)
         start(store, *leases)
@@ -43,11 +43,24 @@ class HistoryContract:
             item.result for item in items
         ]
         assert [tuple(json.loads(record.point)) for record in records] == [item.point for item in items]
-        assert [record.agent for record in records] == ["a", "a", "a", None]
-        for name in ("id", "sweep", "queue", "attempt", "added_at", "started_at", "finished_at", "run_dir", "reason"):
+        assert [record.agent for record in records] == ["a", "a", "a", None, None]
+        for name in (
+            "id",
+            "sweep",
+            "queue",
+            "attempt",
+            "added_at",
+            "started_at",
+            "finished_at",
+            "run_dir",
+            "reason",
+            "name",
+        ):
             assert [getattr(record, name) for record in records] == [getattr(item, name) for item in items], name
         assert [record.state for record in records] == [item.state.value for item in items]
-        assert [record.exit_code for record in records] == [0, 3, None, None]
+        assert [record.exit_code for record in records] == [0, 3, None, None, None]
+        assert [record.name for record in records] == [None] * 4 + ["ünï"]
+        assert {record.name for record in store.newest(EVERYTHING, 10)} == {None, "ünï"}
         assert len(list(store.run_records(ItemFilter(states=frozenset({RunState.FAILED}))))) == 1
 
     def test_progress_and_what_changed_last(self, store: Store) -> None:

@@ -11,9 +11,10 @@ from rich.console import Group
 from rich.text import Text
 
 from launcher.cli.printing import STATE_STYLES, duration
-from launcher.cli.watch.snapshot import Running, Snapshot, clean
+from launcher.cli.watch.snapshot import Running, Snapshot
 from launcher.item import Item, RunRecord, RunState
 from launcher.spec import PRIORITY_NAMES
+from launcher.terminal import clean
 
 HELP = (
     ("↑ ↓ PgUp PgDn Home End", "choose an item"),
@@ -175,7 +176,7 @@ def _failed(record: RunRecord, now: float, width: int, alike: frozenset[str]) ->
     ago = f"{duration(max(0.0, now - record.finished_at))} ago" if record.finished_at else ""
     told = Text(f"{record.id}  {ago:>12}  ")
     told.append(_fit(clean(record.reason or ""), width - len(told) - 2), style="red")
-    told.append(f"  {_told(json.loads(record.point), None, alike)}", style="cyan")
+    told.append(f"  {_told(json.loads(record.point), record.name, alike)}", style="cyan")
     return Row(record.id, RunState.FAILED, told)
 
 
@@ -212,7 +213,7 @@ def log_frame(title: str, lines: Sequence[str], above: int, message: str, size: 
     width, height = size
     room = height - 2
     end = len(lines) - above
-    shown = [Text(_fit(clean(line), width)) for line in lines[max(0, end - room) : end]]
+    shown = [Text(_fit(clean(line.expandtabs(4)), width)) for line in lines[max(0, end - room) : end]]
     shown += [Text("")] * (room - len(shown))
     keys = f"↑↓ PgUp PgDn scroll  End follow  Esc back{f'  ({above:,} lines below)' if above else ''}"
     foot = Text(_fit(message or keys, width), style="bold yellow" if message else "dim")

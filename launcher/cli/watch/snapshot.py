@@ -3,7 +3,6 @@ has ended, but for those that are asked for seldom then."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from launcher.paths import RunPaths
 from launcher.queues import Progress, Store
 from launcher.runners.verdict import last_line
 from launcher.slots import Needs
+from launcher.terminal import clean
 
 LATELY_SECONDS = 60.0
 SHOWN = 200
@@ -27,8 +27,6 @@ LOOKED_THROUGH = 1000
 LEAST_SECONDS = 1.0
 SHARE = 0.05
 """The share of its time that the watcher may spend on what costs more in larger stores."""
-
-CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)|\x1b.?|[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +123,8 @@ class Reader:
 
 def _running(lease: Lease) -> Running:
     folder = lease.item.run_dir
-    return Running(lease.item, _slots(lease), clean(last_line(RunPaths(Path(folder)).log)) if folder else "")
+    line = last_line(RunPaths(Path(folder)).log) if folder else ""
+    return Running(lease.item, _slots(lease), clean(line.expandtabs(4)))
 
 
 def _slots(lease: Lease) -> str:
@@ -136,12 +135,3 @@ def _slots(lease: Lease) -> str:
     cpus = f"{needs.cpus:g} cpu" if needs.cpus else ""
     memory = f"{needs.memory / 2**30:.3g}G" if needs.memory else ""
     return " ".join(filter(None, (gpus, cpus, memory)))
-
-
-def clean(text: str) -> str:
-    """Text of a log without what would command the terminal; of a progress bar's line its last state.
-
-    >>> clean("\\x1b[31mloss\\x1b[0m 3\\r\\x1b]0;title\\x07loss 2")
-    'loss 2'
-    """
-    return CONTROL.sub("", text.rstrip("\r").rpartition("\r")[2].expandtabs(4).replace("\n", " "))
