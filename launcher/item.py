@@ -134,8 +134,7 @@ class Item:
 
 
 class RunRecord(NamedTuple):
-    """What tables over many items are made of: a lean row, its JSON still text, `state` a RunState's value. `seq`
-    counts the items of a store."""
+    """A row of tables over many items: its JSON still text, `state` a RunState's value, `seq` counted by the store."""
 
     seq: int
     id: str
