@@ -298,8 +298,8 @@ def _enter_wal(db: sqlite3.Connection) -> None:
 
 def _check_identity(db: sqlite3.Connection, path: Path) -> None:
     """Before anything is written: an SQLite file that is not ours, or is of a newer version, must stay as it is."""
-    identity = db.execute("PRAGMA application_id").fetchone()[0]
     tables = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    identity = db.execute("PRAGMA application_id").fetchone()[0]  # then: another process may make the store meanwhile
     if identity != SIGNATURE and tables:
         raise StoreError(
             f"{path} is an SQLite database of another program, not a launcher store; name another file with "
