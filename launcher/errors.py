@@ -49,6 +49,10 @@ class DeadlockError(StoreError):
     """A transaction was undone, because it and another one waited for each other."""
 
 
+class TakenError(StoreError):
+    """A transaction was undone, because another item has an ID that was drawn for one of its own."""
+
+
 class ConflictError(StoreError):
     """What shall be added is there already, or what shall go is still in use."""
 

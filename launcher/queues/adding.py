@@ -31,11 +31,13 @@ class Tables(NamedTuple):
 
 
 class Addition:
-    """The work of one transaction: what was gathered is added to a store, to a sweep if one is given."""
+    """The work of one transaction: what was gathered is added to a store, to a sweep if one is given. Whether IDs are
+    free is looked up first if `looking`, or if some were asked for; else those that are not end in a TakenError."""
 
-    def __init__(self, tables: Tables, gathered: Gathered, sweep: Sweep | None) -> None:
+    def __init__(self, tables: Tables, gathered: Gathered, sweep: Sweep | None, *, looking: bool) -> None:
         self._tables = tables
         self._gathered = gathered
+        self._looking = looking or bool(gathered.given)
         self._sweep = sweep.name if sweep else None
         self._now = time.time()
         self._skipped: set[int] = set()
@@ -95,7 +97,7 @@ class Addition:
             self._shapes.update(columns.shapes)
             self._asked.update(filter(None, columns.needs))
             asked.update([id_ for id_ in columns.ids if id_ in given] if given else ())
-            for id_ in self._taken(columns.ids):
+            for id_ in self._taken(columns.ids) if self._looking else ():
                 if id_ in given:
                     taken.add(id_)
                 else:

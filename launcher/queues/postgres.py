@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from launcher.errors import DeadlockError, StoreError, StoreFullError
+from launcher.errors import DeadlockError, StoreError, StoreFullError, TakenError
 from launcher.item import RunRecord
 from launcher.queues import rows
 from launcher.queues.leasing import Rows
@@ -62,6 +62,7 @@ class PostgresStore(SqlStore):
         self._error = psycopg.Error
         self._full_error = psycopg.errors.DiskFull
         self._deadlock = psycopg.errors.DeadlockDetected
+        self._unique = psycopg.errors.UniqueViolation
         self._listener: Listener | None = None
         self._flowing = threading.local()
         self._first()
@@ -178,9 +179,12 @@ class PostgresStore(SqlStore):
         with db.cursor().copy(self._sql("copy_items")) as copy:
             for seq, row in zip(numbers, made(), strict=True):
                 copy.write_row((seq, *row[:-1]))
-        with db.cursor().copy(self._sql("copy_identities")) as copy:
-            for seq, row in zip(numbers, made(), strict=True):
-                copy.write_row((seq, row[0], row[2], row[-1]))
+        try:
+            with db.cursor().copy(self._sql("copy_identities")) as copy:
+                for seq, row in zip(numbers, made(), strict=True):
+                    copy.write_row((seq, row[0], row[2], row[-1]))
+        except self._unique as error:
+            raise TakenError(f"store {self.url}: an ID was drawn that another item has; add again") from error
 
     # -- what this dialect does otherwise ---------------------------------------------------------------------------
 

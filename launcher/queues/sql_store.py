@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from launcher.errors import NotFoundError
+from launcher.errors import NotFoundError, TakenError
 from launcher.item import (
     Attempt,
     Count,
@@ -62,13 +62,19 @@ class SqlStore(Leasing, Catalog, History, Jobs, Records, Sweeps, Upkeep):
             return self._add(sweep, gathered, again=again)
 
     def _add(self, sweep: Sweep | None, gathered: Gathered, *, again: bool) -> Receipt:
+        try:
+            return self._added(sweep, gathered, again=again, looking=False)
+        except TakenError:  # once in millions: to look for each ID first would cost a twentieth of a push
+            return self._added(sweep, gathered, again=again, looking=True)
+
+    def _added(self, sweep: Sweep | None, gathered: Gathered, *, again: bool, looking: bool) -> Receipt:
         from launcher.queues.adding import Addition, Tables
 
         with self._session() as db, self._transaction(db):
             if sweep:
                 db.execute(self._sql("insert_sweep"), row_of(sweep))
             tables = Tables(self.url, db, self._sql, self._insert_items)
-            receipt = Addition(tables, gathered, sweep).run(keep_present=again)
+            receipt = Addition(tables, gathered, sweep, looking=looking).run(keep_present=again)
             self._notify(db)
         return receipt
 

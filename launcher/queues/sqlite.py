@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from launcher.errors import TakenError
 from launcher.queues.sql_store import SqlStore
 from launcher.queues.sqlite_file import SqliteFile
 from launcher.queues.upkeep import SHOWN
@@ -38,7 +39,12 @@ class SqliteStore(SqliteFile, SqlStore):
     def _insert_items(self, db: sqlite3.Connection, rows: Callable[[], Iterator[Row]], _number: int) -> None:
         db.execute(self._sql("coming_table"))
         db.executemany(self._sql("insert_coming"), rows())
-        db.execute(self._sql("copy_items"))
+        try:
+            db.execute(self._sql("copy_items"))
+        except sqlite3.IntegrityError as error:
+            if str(error) != "UNIQUE constraint failed: items.id":
+                raise
+            raise TakenError(f"store {self.url}: an ID was drawn that another item has; add again") from error
         db.execute(self._sql("clear_coming"))
 
     @contextmanager

@@ -157,6 +157,21 @@ class TestPostgres(
             assert pushing.result(30).added == 1
         assert lease.item.point == ("seed=1",)
 
+    def test_a_run_id_that_two_pushes_bring_at_once_is_refused_in_words(
+        self, store: PostgresStore, open_again: Callable[[], PostgresStore]
+    ) -> None:
+        first = open_again()
+        with ThreadPoolExecutor() as threads, held_open(first) as reached:
+            pushing = threads.submit(first.push, None, [spec(1, run_id="mine")])
+            assert reached.before.wait(30)
+            second = threads.submit(store.push, None, [spec(2, run_id="mine"), spec(3)])
+            until(lambda: second.done() or waits_for_a_lock(store), "that it waits for the first push")
+            reached.go_on.set()
+            assert pushing.result(30).ids == ("mine",)
+            with pytest.raises(ConflictError, match="run_id 'mine' is taken"):
+                second.result(30)
+        assert len(list(store.items(ItemFilter()))) == 1
+
     def test_a_queue_that_a_push_adds_to_is_not_deleted_meanwhile(
         self, store: PostgresStore, open_again: Callable[[], PostgresStore]
     ) -> None:
