@@ -1,1 +1,1 @@
-COPY identities (item, id, sweep, fingerprint) FROM STDIN
+COPY identities (item, id, sweep, fingerprint) FROM STDIN (FORMAT BINARY)

@@ -1,3 +1,3 @@
 COPY items (
     seq, id, queue, sweep, priority, name, shape, leaves, point, max_attempts, added_at, changed_at, expires_at, needs
-) FROM STDIN
+) FROM STDIN (FORMAT BINARY)
