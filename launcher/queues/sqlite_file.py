@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from launcher.errors import StoreError, StoreFullError, StoreGoneError
@@ -253,7 +253,8 @@ def _make_folder(folder: Path) -> None:
     """A folder of our own, which git shall leave alone wherever it lies; one that was there is somebody's already."""
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+        with suppress(OSError):  # a full disk: SQLite says so next
+            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
 def _in_use(path: Path) -> bool:
