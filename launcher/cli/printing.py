@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass
@@ -80,6 +79,8 @@ def echo_table(
 def _draw(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str], keep: Sequence[str]
 ) -> None:
+    import shutil  # it brings all that compresses; in a pipe nobody needs it
+
     room = shutil.get_terminal_size().columns
     widths = layout.fitted(columns, rows, right, keep, room)
     colored = not os.environ.get("NO_COLOR")
