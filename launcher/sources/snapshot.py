@@ -39,19 +39,25 @@ def changed(top: Path, apart: Collection[Path] = ()) -> list[str]:
 
     Raises SourceError for what no patch can hold: unresolved merges, changes inside submodules, nested repositories.
     """
+    return list(_changed(top, apart))
+
+
+def _changed(top: Path, apart: Collection[Path]) -> dict[str, bool]:
+    """These paths, and whether the index lacks what lies there."""
     status = ["status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=all"]
     told = git(["-C", top, *status, "--", *_but(top, apart)])
-    paths, bad = [], []
+    paths: dict[str, bool] = {}
+    bad = []
     for entry in os.fsdecode(told).split("\0"):
         kind, _, rest = entry.partition(" ")
         if kind == "?":
-            paths.append(rest)
+            paths[rest] = True
             if rest.endswith("/"):
                 bad.append(f"{rest} is a repository of its own; list it in .gitignore, or make it a submodule")
         elif kind in ("1", "u"):
             fields = rest.split(" ", 7 if kind == "1" else 9)
             path, submodule = fields[-1], fields[1]
-            paths.append(path)
+            paths[path] = fields[0][1] != "."
             if kind == "u":
                 bad.append(f"{path} has an unresolved merge; resolve it")
             elif submodule.startswith("S") and "M" in submodule[2:3]:
@@ -78,12 +84,12 @@ def record(top: Path, apart: Collection[Path] = ()) -> Patch | None:
 
     Raises SourceError as `changed` does, and for more than LIMIT bytes.
     """
-    paths = changed(top, apart)
+    paths = _changed(top, apart)
     if not paths:
         return None
     _check_size(top, {path: _size(top / path) for path in paths})
     with tempfile.TemporaryDirectory(prefix="launcher-") as folder:
-        content = _diff(top, Path(folder), paths, _but(top, apart))
+        content = _diff(top, Path(folder), [path for path in paths if paths[path]], _but(top, apart))
     if len(content) > LIMIT:
         raise SourceError(f"the uncommitted changes in {top} make a patch of {_megabytes(len(content))}; {ADVICE}")
     return Patch(content, tuple(paths)) if content else None
@@ -128,7 +134,8 @@ def _diff(top: Path, scratch: Path, paths: Sequence[str], tree: Sequence[str]) -
         shutil.copy2(index, scratch / "index")  # it knows by its time which files need no second look
     add = ["-c", "advice.addEmbeddedRepo=false", "add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul"]
     these = "\0".join(f":(top,literal){path}" for path in paths)
-    git(["-C", top, *add], environ=environ, given=os.fsencode(these))
+    if these:
+        git(["-C", top, *add], environ=environ, given=os.fsencode(these))
     shape = ["--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color"]
     shape += ["--src-prefix=a/", "--dst-prefix=b/"]
     return git(["-C", top, "diff", "--cached", *shape, "HEAD", "--", *tree], environ=environ)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import shutil
 import stat
@@ -51,7 +52,8 @@ def message(*arguments: object, **options: object) -> str:
 
 
 def change_everything(repo: Path) -> None:
-    for name in ("edited.py", "deleted.py", "renamed.py", "staged.py", "script.sh", "data.bin"):
+    names = ("edited.py", "deleted.py", "removed.py", "back.py", "renamed.py", "staged.py", "script.sh", "data.bin")
+    for name in names:
         (repo / name).write_text(f"{name}\n" * 5)
     (repo / "link").symlink_to("edited.py")
     commit(repo, "second")
@@ -59,8 +61,13 @@ def change_everything(repo: Path) -> None:
     (repo / "deleted.py").unlink()
     (repo / "renamed.py").rename(repo / "with a new name.py")
     (repo / "staged.py").write_text("staged\n")
-    git(repo, "add", "staged.py")
+    for name in ("kept.py", "gone.py"):
+        (repo / name).write_text("staged\n")
+    git(repo, "add", "staged.py", "kept.py", "gone.py")
     (repo / "staged.py").write_text("and edited again\n")
+    (repo / "gone.py").unlink()
+    git(repo, "rm", "--quiet", "removed.py", "back.py")
+    (repo / "back.py").write_text("there again\n")
     (repo / "script.sh").chmod(0o755)
     (repo / "data.bin").write_bytes(bytes(range(256)) * 20)
     (repo / "link").unlink()
@@ -109,6 +116,12 @@ def test_any_contents_are_brought_back(
         commit(repo, "second", "other.py")
         for name in files:
             (repo / name).write_bytes(data.draw(st.binary(max_size=100)))
+    steps = {"stage": ["add"], "forget": ["rm", "--cached", "--quiet", "--ignore-unmatch", "--force"], "delete": []}
+    for name, done in itertools.product(files, data.draw(st.lists(st.sampled_from(sorted(steps)), max_size=2))):
+        if done == "delete":
+            (repo / name).unlink(missing_ok=True)
+        elif (repo / name).exists():
+            git(repo, *steps[done], "--", f":(literal){name}")
     source, patch = pin(str(repo))
     assert contents(checkout(source, repo.parent / "cache", patch)) == contents(repo)
 
