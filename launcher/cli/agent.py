@@ -127,6 +127,7 @@ def left_behind(store: Store, names: Sequence[str]) -> str | None:
     if not (total := sum(count.number for count in waiting)):
         return None
     why: Counter[str] = Counter()
+    paused = {count.queue for count in waiting if count.number and queues[count.queue].paused}
     for count in waiting:
         why["in a paused queue" if queues[count.queue].paused else OTHERS] += count.number
     for count in store.holds():
@@ -137,7 +138,7 @@ def left_behind(store: Store, names: Sequence[str]) -> str | None:
     advice = [
         *(["launcher show ID says why"] if why[OTHERS] > 0 else []),
         *(["launcher resume lets what is held run"] if set(HOLDS.values()) & set(why) else []),
-        *(["launcher queue resume NAME"] if why["in a paused queue"] else []),
+        *(f"launcher queue resume {shlex.quote(name)}" for name in sorted(paused)),
     ]
     return f"{total:,} {'items wait' if total > 1 else 'item waits'} still: {told}; {'; '.join(advice)}"
 

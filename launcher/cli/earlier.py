@@ -39,10 +39,10 @@ class Earlier:
         paths = [path for path in PARTS if _at(before, path) != _at(now, path)]
         if self._item.queue != self._spec.queue_name or not paths:
             return f"the sweep had these points already, {'in another queue' if paths == [] else 'for other work'}"
-        words = ", ".join(PARTS[path] for path in paths)
+        words, ignored = ", ".join(PARTS[path] for path in paths), ", ".join(paths)
         return (
-            f"the sweep had these points already, with other {words}; fingerprint: {{ignore: [{', '.join(paths)}]}} in "
-            "the sweep file takes such for the same (docs/attempts.md)"
+            f"the sweep had these points already, with other {words}; with fingerprint: {{ignore: [{ignored}]}} in the "
+            "sweep file they would count as the same (docs/attempts.md)"
         )
 
 

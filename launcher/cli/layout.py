@@ -52,8 +52,8 @@ def cut_heading(text: str, width: int) -> str:
 def fitted(
     columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str], keep: Sequence[str], width: int
 ) -> dict[int, int]:
-    """The columns that fit into `width`, by place, and how wide each is: as wide as it wants, else the widest ones cut.
-    Where that is not enough the last columns go first, those of `keep` after the others."""
+    """The columns that fit into `width`, by place, and how wide each is: as wide as it wants, else empty ones left out
+    and the widest ones cut. Where that is not enough the last columns go first, those of `keep` after the others."""
     widest = [max(map(cells, column), default=0) for column in zip(*rows, strict=True)] or [0] * len(columns)
     wanted = [max(cells(name), body) for name, body in zip(columns, widest, strict=True)]
     least = [
@@ -61,6 +61,8 @@ def fitted(
         for name, body in zip(columns, widest, strict=True)
     ]
     places = list(range(len(columns)))
+    if sum(wanted) + GAP * (len(places) - 1) > width:
+        places = [place for place in places if widest[place] or columns[place] in keep] or places
     while len(places) > 1:
         room = width - GAP * (len(places) - 1)
         for most in range(room, 0, -1):

@@ -102,5 +102,6 @@ def _draw(
     click.echo(line(columns, layout.cut_heading))
     for row in rows:
         click.echo(line(row, layout.cut))
-    if left := [name for place, name in enumerate(columns) if place not in widths]:
+    left = [name for place, name in enumerate(columns) if place not in widths and any(row[place] for row in rows)]
+    if left:
         click.echo(layout.cut(f"no room for {', '.join(left)}", room))

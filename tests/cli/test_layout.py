@@ -69,6 +69,12 @@ def lines(project: Project, width: int, *arguments: str, **environ: str) -> list
     return printed(project.folder, width, *command, **environ).decode().splitlines()
 
 
+def test_a_column_that_says_nothing_gives_its_room_to_the_others() -> None:
+    rows = [["a" * 30, ""], ["b" * 30, ""]]
+    assert fitted(["POINT", "REASON"], rows, (), (), 30) == {0: 30}
+    assert fitted(["POINT", "REASON"], rows, (), (), 38) == {0: 30, 1: 6}
+
+
 @pytest.mark.parametrize("width", [60, 100])
 def test_no_line_of_a_table_is_longer_than_the_terminal(wide: Cli, project: Project, width: int) -> None:
     ids = {item["id"] for item in json.loads(wide("status", "s", "--json").out)}

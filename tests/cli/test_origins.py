@@ -131,12 +131,12 @@ def test_points_that_are_added_once_more_for_edited_code_are_told_of(cli: Cli, p
     again = cli("add", "s.yaml", *COMMAND)
     assert again.out.startswith("sweep s: 2 added\n")
     assert again.err == (
-        "the sweep had these points already, with other code; fingerprint: {ignore: [git]} in the sweep file takes "
-        "such for the same (docs/attempts.md)\n"
+        "the sweep had these points already, with other code; with fingerprint: {ignore: [git]} in the sweep file "
+        "they would count as the same (docs/attempts.md)\n"
     )
     assert cli("add", "s.yaml", "--again", *COMMAND).err == "", "as was asked for"
     other = cli("add", "s.yaml", "--", "python", "other.py")
-    assert "with other code, command; fingerprint: {ignore: [git, overrides.entry_point]}" in other.err
+    assert "with other code, command; with fingerprint: {ignore: [git, overrides.entry_point]}" in other.err
     project.write("s.yaml", "grid: {seed: [1, 2]}\nfingerprint: {ignore: [git]}\n")
     assert cli("add", "s.yaml", *COMMAND).out.startswith("sweep s: 2 added\n"), "what is ignored now was not before"
     project.write("train.py", "print('mended again')\n")

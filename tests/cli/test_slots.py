@@ -128,7 +128,8 @@ def test_an_agent_that_has_too_little_leaves_an_item_to_one_that_has_more(cli: C
 def test_what_only_an_agent_had_room_for_that_was_stopped_waits_for_it(cli: Cli, project: Project) -> None:
     added(cli, project, "{cpus: 4}", program="pass\n")
     assert cli("queue", "pause", "default").code == 0
-    assert cli("agent", "--cpus", "4", "--drain").code == 0
+    paused = cli("agent", "--cpus", "4", "--drain")
+    assert paused.out == "1 item waits still: 1 in a paused queue; launcher queue resume default\n"
     assert cli("queue", "resume", "default").code == 0
     small = cli("agent", "--cpus", "1", "--drain")
     assert "failed" not in small.out
