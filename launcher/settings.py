@@ -95,16 +95,19 @@ def store_url(explicit: str | None = None, settings: Settings | None = None) -> 
     return f"sqlite:///{platformdirs.user_data_path('launcher') / 'store.db'}"
 
 
-BESIDE = ("runs", "sources", "builds", "server")
-"""The folders beside a store that its agents, its server and image builds make."""
+BESIDE = (
+    "runs", "builds", "sources/trees", "sources/mirrors", "sources/locks", "server/runs", "server/blobs",
+    "server/manifests",
+)  # fmt: skip
+"""What agents, image builds and `launcher serve` make beside a store; `sources` and `server` may hold code as well."""
 
 
 def store_files(url: str) -> list[Path]:
     """What a store and its agents write on this machine, whether it is there yet or not: no part of anybody's code,
     also where it lies among that.
 
-    >>> [path.name for path in store_files("sqlite:////data/store.db")][:4]
-    ['runs', 'sources', 'builds', 'server']
+    >>> [path.as_posix() for path in store_files("sqlite:////data/store.db")][:3]
+    ['/data/runs', '/data/builds', '/data/sources/trees']
     """
     folder = data_folder(url)
     scheme, _, path = url.partition(":///")

@@ -153,3 +153,14 @@ def test_a_store_within_the_code_is_no_part_of_it(cli: Cli, project: Project) ->
             assert cli("agent", "--store", store, "--drain").code == 0
         assert "1 is there already" in added.out
         assert "uncommitted" not in added.out
+
+
+def test_code_in_folders_that_are_called_as_ours_is_recorded_beside_a_store(cli: Cli, project: Project) -> None:
+    git(project.folder, "init", "--quiet", "--initial-branch=main")
+    commit(project.folder, "first")
+    project.write("server/app.py", "serve()\n")
+    project.write("sources/read.py", "read()\n")
+    added = cli("add", "--json", "--store", "sqlite:///own.db", "--sweep", "s", "--", "true")
+    patch = cli("show", json.loads(added.out)["ids"][0], "--patch", "--store", "sqlite:///own.db").out
+    assert "+serve()" in patch
+    assert "+read()" in patch
