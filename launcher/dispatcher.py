@@ -41,9 +41,9 @@ class Dispatcher:
     """Makes specs for the queues of one store. A source is pinned once, so one sweep runs one version of its code.
 
     `folder` is the source of points that name none, at `version` (as it is now without one); uncommitted changes of the
-    files `apart` are none of it. `jobs` gives the versions
-    of a job, or of all; `build` makes an image of a source, and a job version of that, where `build` is asked for;
-    `register` makes a job version of a source where the store takes no code.
+    files `apart` are none of it. `jobs` gives the versions of a job, or of all; `build` makes an image of a source, and
+    a job version of that, where `build` is asked for; `register` makes a job version of a source where the store takes
+    no code.
     `texts` are template variables of a command line, where numbers and booleans are text; they win over all others.
     `keep` hears of each source that is pinned, with its patch, so that both last until the runs start; a preview, which
     writes and builds nothing, has neither `keep` nor `build`. `traceparent`: the trace that its specs' runs belong to;

@@ -36,9 +36,11 @@ class Earlier:
         if not (self._item and self._spec) or receipt.present or receipt.retried:
             return None
         before, now = self._store.document(self._item.id), self._spec.document
+        if self._item.queue != self._spec.queue_name:
+            return f"the sweep had these points already, in queue {self._item.queue}"
         paths = [path for path in PARTS if _at(before, path) != _at(now, path)]
-        if self._item.queue != self._spec.queue_name or not paths:
-            return f"the sweep had these points already, {'in another queue' if paths == [] else 'for other work'}"
+        if not paths:
+            return "the sweep had these points already, for other work"
         words, ignored = ", ".join(PARTS[path] for path in paths), ", ".join(paths)
         return (
             f"the sweep had these points already, with other {words}; with fingerprint: {{ignore: [{ignored}]}} in the "

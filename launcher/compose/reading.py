@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.object_type import ObjectType
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hydra.plugins.config_source import ConfigResult, ConfigSource
 
 Stamp = tuple[int, ...]
-Known = dict[tuple[str, str, str], tuple[Stamp, Any]]
+Known = dict[tuple[str, str, str], tuple[Stamp, "ConfigResult | None"]]
 
 _OF_PACKAGES: Known = {}
 """What was parsed of installed packages, Hydra's own configs above all: these stay as they are while a process runs."""
@@ -47,7 +47,7 @@ class Parsed(ConfigRepository):
         place = (source.provider, source.path, config_path)
         if place not in known or known[place][0] != stamp:
             known[place] = stamp, super().load_config(config_path)
-        return cast("ConfigResult | None", copy.deepcopy(known[place][1]))
+        return copy.deepcopy(known[place][1])
 
 
 def _stamp(source: ConfigSource, config_path: str) -> Stamp | None:

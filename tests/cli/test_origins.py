@@ -135,12 +135,23 @@ def test_points_that_are_added_once_more_for_edited_code_are_told_of(cli: Cli, p
         "they would count as the same (docs/attempts.md)\n"
     )
     assert cli("add", "s.yaml", "--again", *COMMAND).err == "", "as was asked for"
+    assert cli("queue", "create", "other").code == 0
+    moved = cli("add", "s.yaml", "-q", "other", *COMMAND)
+    assert moved.err == "the sweep had these points already, in queue default\n"
     other = cli("add", "s.yaml", "--", "python", "other.py")
     assert "with other code, command; with fingerprint: {ignore: [git, overrides.entry_point]}" in other.err
     project.write("s.yaml", "grid: {seed: [1, 2]}\nfingerprint: {ignore: [git]}\n")
     assert cli("add", "s.yaml", *COMMAND).out.startswith("sweep s: 2 added\n"), "what is ignored now was not before"
     project.write("train.py", "print('mended again')\n")
     assert cli("add", "s.yaml", *COMMAND).out.startswith("sweep s: 0 added; 2 are there already")
+
+
+def test_points_that_are_added_once_more_for_other_reasons_are_told_of(cli: Cli, project: Project) -> None:
+    told = []
+    for name in "AB":
+        project.write("conf/launch/asks.yaml", f"project: {name}\n")
+        told.append(cli("add", "--sweep", "s", "+launch=asks", *COMMAND).err)
+    assert told == ["", "the sweep had these points already, for other work\n"]
 
 
 def test_a_store_within_the_code_is_no_part_of_it(cli: Cli, project: Project) -> None:
