@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from launcher.agent import Agent, AgentEvent
-from launcher.agent.ahead import IN_A_ROW, QUICK_SECONDS, Ahead
+from launcher.agent.ahead import IN_A_ROW, LONGEST_SECONDS, QUICK_SECONDS, Ahead
 from launcher.agent.runs import Prepared, Run
 from launcher.item import Failed, Finished, Item, ItemFilter, Lease, RunState, Sweep
 from launcher.queues import Store, open_store
@@ -53,8 +53,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 @pytest.fixture
 def quick(clock: Callable[[float], None]) -> Ahead:
-    """Two may wait, and enough runs were quick."""
-    ahead = Ahead(2)
+    """Two may wait for its one place, and enough runs were quick."""
+    ahead = Ahead(1)
     for number in range(IN_A_ROW):
         assert ahead.wanted() == 0
         run = began(f"run{number}")
@@ -84,10 +84,10 @@ def test_after_a_run_that_failed_or_was_slow_nothing_waits(
 
 def test_what_waits_for_too_long_goes_back_and_no_more_is_taken(quick: Ahead, clock: Callable[[float], None]) -> None:
     quick.keep([prepared("a")])
-    clock(QUICK_SECONDS / 2)
+    clock(LONGEST_SECONDS / 2)
     quick.keep([prepared("b")])
-    assert (quick.due(), quick.given_back(every=False)) == (QUICK_SECONDS / 2, [])
-    clock(QUICK_SECONDS * 0.6)
+    assert (quick.due(), quick.given_back(every=False)) == (LONGEST_SECONDS / 2, [])
+    clock(LONGEST_SECONDS * 0.6)
     assert names(quick.given_back(every=False)) == ["a"]
     assert quick.wanted() == 0
     assert names(quick.given_back(every=True)) == ["b"]

@@ -11,8 +11,14 @@ from launcher.agent.runs import Prepared, Run
 from launcher.item import Finished, Outcome
 from launcher.runners import REMOTE
 
-QUICK_SECONDS = 1.0
-"""What takes less is quick. Whatever waits here for so long goes back: another agent may have a place."""
+QUICK_SECONDS = 0.5
+"""What takes less is quick."""
+
+FOR_A_PLACE = 2
+"""So many may wait for each place: then some come at a time, with one word to the store, before none is there."""
+
+LONGEST_SECONDS = FOR_A_PLACE * QUICK_SECONDS
+"""Whatever waits here for so long goes back: another agent may have a place."""
 
 IN_A_ROW = 4
 """So many runs must have finished quickly, one after the other, before something is taken ahead. After one that failed
@@ -20,10 +26,10 @@ nothing is begun before the store has heard of it: it may hold the rest of its s
 
 
 class Ahead:
-    """What waits here for a place, the first that came first; `most` is how much may."""
+    """What waits here for one of so many `places`, the first that came first."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, places: int) -> None:
+        self._most = FOR_A_PLACE * places
         self._quick = 0
         self._waiting: dict[str, tuple[float, Prepared]] = {}
 
@@ -60,7 +66,7 @@ class Ahead:
 
     def given_back(self, *, every: bool) -> list[Prepared]:
         """Those that have waited for too long, or nobody should wait for any more; all of them if `every`."""
-        before = math.inf if every or self._quick == 0 else time.monotonic() - QUICK_SECONDS
+        before = math.inf if every or self._quick == 0 else time.monotonic() - LONGEST_SECONDS
         late = [token for token, (since, _) in self._waiting.items() if since < before]
         if late:
             self._quick = 0  # runs take longer now
@@ -69,4 +75,4 @@ class Ahead:
     def due(self) -> float:
         """Seconds until the first has waited for too long; infinite if none waits."""
         first = min((since for since, _ in self._waiting.values()), default=math.inf)
-        return first + QUICK_SECONDS - time.monotonic()
+        return first + LONGEST_SECONDS - time.monotonic()

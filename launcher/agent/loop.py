@@ -90,7 +90,7 @@ class Agent:
         self._listen = hear = traced(self._traces, listen)
         self._strays = Strays(store, self._runners.of, root / "runs", self._hand.ours, hear)
         self._notifier = Notifier(store, self.info.id, root, given, lease_seconds / 3, hear)
-        self._reports = Reports(store, self.info.id, self._notifier.hear)
+        self._reports = Reports(store, self.info.id, self._ahead, self._notifier.hear)
         self._neighbours = Neighbours(store, self.info, lease_seconds, hear, 0 if drain else UNFIT_SECONDS)
         self._stalls = Stalls(store, self.info.id, lease_seconds / 6)  # it steps that often at least
 

@@ -5,23 +5,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 from launcher.agent.runs import AgentEvent, Listen, Run
-from launcher.item import Lease, Outcome
+from launcher.item import Finished, Lease, Outcome
 from launcher.queues import Store
 from launcher.slots import ANY_ROOM, Room
 
 TOGETHER_SECONDS = 0.02
-"""Starts that follow one another faster than this are told together, or with what ends meanwhile."""
+"""Starts that follow one another faster than this are told together, or with what ends meanwhile; so are runs that
+finish, while others begin in their places without asking the store."""
 
 
 class Reports:
-    """Starts and outcomes of `agent` on their way to `store`; `listen` hears of each that arrived or was refused."""
+    """Starts and outcomes of `agent` on their way to `store`; `listen` hears of each that arrived or was refused.
+    `ahead` is what waits for the next place."""
 
-    def __init__(self, store: Store, agent: str, listen: Listen) -> None:
+    def __init__(self, store: Store, agent: str, ahead: Sized, listen: Listen) -> None:
         self._store = store
         self._agent = agent
+        self._ahead = ahead
         self._listen = listen
         self._started: list[Run] = []
         self._ended: list[tuple[Lease, Outcome]] = []
@@ -41,9 +44,11 @@ class Reports:
 
     def due(self) -> float:
         """Seconds until the store should be told of something; infinite if there is nothing."""
-        if self._ended:
+        if not (self._started or self._ended):
+            return math.inf
+        if not all(self._ahead and isinstance(outcome, Finished) for _, outcome in self._ended):
             return 0.0
-        return max(0.0, self._told_at + TOGETHER_SECONDS - time.monotonic()) if self._started else math.inf
+        return max(0.0, self._told_at + TOGETHER_SECONDS - time.monotonic())
 
     def exchange(self, queues: Sequence[str] = (), limit: int = 0, room: Room = ANY_ROOM) -> list[Lease]:
         """Tell the store, and take items, in one transaction: short runs begin and end by the dozen."""

@@ -11,10 +11,15 @@ import selectors
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from typing import Any
 
 BLOCK = 1 << 16
+
+SETTLED_SECONDS = 0.001
+"""How long after its start a process is asked when it began: while it still loads its program, the kernel lets whoever
+asks wait for milliseconds, in which nothing else would be started here."""
 
 
 def process_lives(pid: int, started: float) -> bool:
@@ -52,6 +57,7 @@ class Keeper:
         self._replies = replies
         self._unread = b""
         self._running: dict[int, tuple[str, str, subprocess.Popen[bytes]]] = {}
+        self._untold: dict[int, float] = {}
 
     def run(self) -> None:
         """Work until the agent has gone and nothing runs any more."""
@@ -64,13 +70,14 @@ class Keeper:
         selector.register(self._requests, selectors.EVENT_READ)
         open_ = True
         while open_ or self._running:
-            for key, _ in selector.select():
+            for key, _ in selector.select(SETTLED_SECONDS if self._untold else None):
                 if key.fd == woken:
                     os.read(woken, BLOCK)
                 elif not self._read():
                     selector.unregister(self._requests)
                     open_ = False
             self._reap()
+            self._tell_started()
 
     def _read(self) -> bool:
         block = os.read(self._requests, BLOCK)
@@ -96,7 +103,13 @@ class Keeper:
         self._running[process.pid] = (token, request["exit"], process)
         if os.getppid() != self._agent:  # killed meanwhile: it did not hear of this run
             os.killpg(process.pid, signal.SIGKILL)
-        self._tell({"token": token, "pid": process.pid, "started": process_started(process.pid)})
+        self._untold[process.pid] = time.monotonic() + SETTLED_SECONDS
+
+    def _tell_started(self) -> None:
+        now = time.monotonic()
+        for pid in [pid for pid, settled in self._untold.items() if settled <= now]:
+            del self._untold[pid]
+            self._tell({"token": self._running[pid][0], "pid": pid, "started": process_started(pid)})
 
     def _reap(self) -> None:
         with suppress(ChildProcessError):
@@ -107,6 +120,8 @@ class Keeper:
                     process.returncode = code = os.waitstatus_to_exitcode(status)
                     with suppress(ProcessLookupError, PermissionError):
                         os.killpg(pid, signal.SIGKILL)  # what it left behind would go on beside the next run
+                    if self._untold.pop(pid, None):  # its pid may be another's already
+                        self._tell({"token": token, "pid": pid, "started": 0.0})
                     self._write(path, code)
                     self._tell({"token": token, "exit_code": code})
 
