@@ -14,20 +14,15 @@ from launcher.item import (
     TERMINAL,
     AgentInfo,
     Attempt,
-    Cancelled,
     Count,
     Event,
-    Failed,
-    Finished,
     Item,
     ItemFilter,
-    Lost,
-    Outcome,
-    Preempted,
     QueueInfo,
     Receipt,
     RunState,
 )
+from launcher.outcome import Cancelled, Failed, Finished, Lost, Outcome, Preempted
 from launcher.spec import LaunchSpec
 
 PENDING, LEASED, RUNNING = RunState.PENDING, RunState.LEASED, RunState.RUNNING

@@ -24,21 +24,16 @@ from launcher.item import (
     TERMINAL,
     TRANSITIONS,
     AgentInfo,
-    Cancelled,
     Count,
     Event,
-    Failed,
-    Finished,
     ItemFilter,
     Lease,
-    Lost,
-    Outcome,
-    Preempted,
     QueueInfo,
     Receipt,
     RunState,
     Sweep,
 )
+from launcher.outcome import Cancelled, Failed, Finished, Lost, Outcome, Preempted
 from launcher.policy import MAX_ATTEMPTS
 from launcher.queues import Store
 from launcher.spec import LaunchSpec

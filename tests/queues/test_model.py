@@ -28,24 +28,8 @@ from hypothesis.stateful import (
 )
 
 from launcher.errors import NotFoundError, StoreError
-from launcher.item import (
-    TERMINAL,
-    TRANSITIONS,
-    AgentInfo,
-    Cancelled,
-    Event,
-    Failed,
-    Finished,
-    Item,
-    ItemFilter,
-    Lease,
-    Lost,
-    Outcome,
-    Preempted,
-    QueueInfo,
-    RunState,
-    Sweep,
-)
+from launcher.item import TERMINAL, TRANSITIONS, AgentInfo, Event, Item, ItemFilter, Lease, QueueInfo, RunState, Sweep
+from launcher.outcome import Cancelled, Failed, Finished, Lost, Outcome, Preempted
 from launcher.queues import Store
 from launcher.queues.postgres import PostgresStore
 from launcher.queues.sqlite import SqliteStore

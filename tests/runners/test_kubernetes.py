@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from launcher.errors import NoRoomError, RunnerError
-from launcher.item import Cancelled, Failed, Finished, Lost, Outcome, Preempted
+from launcher.outcome import Cancelled, Failed, Finished, Lost, Outcome, Preempted
 from launcher.runners import Handle, Runner, engines
 from tests.conftest import REPOSITORY, until
 from tests.kubernetes_api import Fault, KubernetesApi, Object, problems

@@ -16,7 +16,8 @@ import pytest
 
 from launcher.agent import Agent
 from launcher.errors import RunnerError
-from launcher.item import Failed, Finished, ItemFilter, QueueInfo, RunState
+from launcher.item import ItemFilter, QueueInfo, RunState
+from launcher.outcome import Failed, Finished
 from launcher.policy import MAX_ATTEMPTS
 from launcher.queues.sqlite import SqliteStore
 from launcher.runners.container_request import Engine

@@ -27,7 +27,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.routing import Route
 
-from launcher.item import Finished, JobVersion
+from launcher.item import JobVersion
+from launcher.outcome import Finished
 from launcher.queues import Store
 from launcher.server.access import KEY_LENGTH, add_user
 from launcher.server.execution import SCHEMA, Engine
