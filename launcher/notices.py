@@ -80,7 +80,7 @@ def _problems(name: str, given: Any) -> Iterator[str]:
         isinstance(command, list | tuple) and command and all(isinstance(word, str) for word in command)
     ):
         yield f"{name}.command is {command!r}, expected a list: the program, then its arguments"
-    if "webhook" in value and not (isinstance(webhook, str) and re.match(r"https?://[^/\s]", webhook)):
+    if "webhook" in value and not (isinstance(webhook, str) and _is_address(webhook)):
         yield f"{name}.webhook is {webhook!r}, expected an address: https://…"
     if "secret" in value and ("command" in value or not isinstance(secret, str) or not secret.isidentifier()):
         yield f"{name}.secret is {secret!r}, expected the name of a variable in the agents' environment, for a webhook"
@@ -114,8 +114,20 @@ def shown(target: Mapping[str, Any]) -> dict[str, Any]:
     """
     if "webhook" not in target:
         return dict(target)
-    address = urlsplit(target["webhook"])
-    return {**target, "webhook": f"{address.scheme}://{address.hostname}/…"}
+    return {**target, "webhook": f"{place(target['webhook'])}/…"}
+
+
+def place(webhook: str) -> str:
+    """The server of a webhook, without what only its sender should know.
+
+    >>> place("https://ann:secret@hooks.example:8443/T0/secret")
+    'https://hooks.example:8443'
+    """
+    try:
+        address = urlsplit(webhook)
+        return f"{address.scheme}://{address.hostname}" + (f":{address.port}" if address.port else "")
+    except ValueError:  # an earlier version took it
+        return "an address that is none"
 
 
 def due(notify: Sequence[Mapping[str, Any]], counts: Mapping[RunState, int]) -> Iterator[tuple[dict[str, Any], str]]:
@@ -146,6 +158,14 @@ def pause(tries: int) -> float:
     [2.0, 8.0, 32.0, 3600.0]
     """
     return float(min(2.0 * 4.0 ** (tries - 1), LONGEST_SECONDS))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        address = urlsplit(text)
+        return address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:
+        return False
 
 
 def _worded(value: Any) -> Any:

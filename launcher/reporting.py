@@ -42,14 +42,15 @@ def report(**metrics: Any) -> dict[str, Any]:
     if not target:
         return plain
     path = Path(target)
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        before = {}
-    except ValueError:
-        before = {}  # the file was not ours: what was there cannot be kept
-    result = {**(before if isinstance(before, dict) else {}), **plain}
-    _leave(path, canonical.encode(result))
+    with _WRITING:
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            before = {}
+        except ValueError:
+            before = {}  # the file was not ours: what was there cannot be kept
+        result = {**(before if isinstance(before, dict) else {}), **plain}
+        _leave(path, canonical.encode(result))
     return result
 
 
@@ -78,7 +79,7 @@ def _report_point(point: dict[str, Any], result: Path | None) -> dict[str, Any]:
 def _plain(name: str, value: Any) -> Any:
     try:
         number = canonical.finite(value.item() if hasattr(value, "item") and not isinstance(value, dict) else value)
-        json.dumps(number, allow_nan=False)
+        canonical.encode({name: number})
     except (TypeError, ValueError) as error:
         kind = type(value).__name__
         raise LaunchError(f"report: {name} is a {kind}, expected a JSON value (number, text, list, dict)") from error

@@ -18,7 +18,7 @@ import yaml
 from launcher import LaunchError, launch_sweep
 from launcher.agent import notifier
 from launcher.agent.notifier import deliver
-from launcher.notices import Notice, parsed, problems
+from launcher.notices import Notice, parsed, problems, shown
 from launcher.queues import open_store
 from tests.conftest import Project, Result, until
 
@@ -126,7 +126,8 @@ def test_a_webhook_is_signed_and_tried_again_until_it_is_well(
         ({"command": ["no-such-program"]}, "it cannot be started: "),
         ({"command": ["sh", "-c", "echo oh no >&2; exit 3"]}, "exit code 3: oh no"),
         ({"command": ["sleep", "60"]}, "it took longer than 0.2 s"),
-        ({"webhook": "http://127.0.0.1:9/x"}, "ConnectionError: "),
+        ({"webhook": "http://127.0.0.1:9/T0SECRET"}, "ConnectionError: "),
+        ({"webhook": "http://[::1/T0SECRET"}, "InvalidURL"),
         (
             {"webhook": "http://127.0.0.1:9/x", "secret": "NO_KEY"},
             "its secret NO_KEY is not in the agent's environment",
@@ -138,6 +139,11 @@ def test_what_went_wrong_is_told(tmp_path: Path, target: Any, why: str, monkeypa
     error = deliver(Notice("s", target, "end", {"finished": 1}, 1), {"PATH": "/bin:/usr/bin"}, tmp_path)
     assert error
     assert error.startswith(why)
+    assert "T0SECRET" not in error
+
+
+def test_an_address_that_an_earlier_version_took_is_shown_without_its_path() -> None:
+    assert shown({"webhook": "https://[::1/T0SECRET"})["webhook"] == "an address that is none/…"
 
 
 def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
@@ -153,6 +159,8 @@ WRONG = [
     ({"command": ["a"], "webhook": "https://x"}, "expected {command: [program, …]} or {webhook: https://…}"),
     ({"command": "mail"}, "notify.command is 'mail', expected a list: the program, then its arguments"),
     ([{"webhook": "x"}], "notify[0].webhook is 'x', expected an address: https://…"),
+    ({"webhook": "https://[::1/hook"}, "notify.webhook is 'https://[::1/hook', expected an address: https://…"),
+    ({"webhook": "https://host:99999/hook"}, "notify.webhook is 'https://host:99999/hook', expected an address"),
     ({"command": ["a"], "on": ["stop", "0%", 5]}, "notify.on is 'stop', expected first_failure, end, or a share that"),
     ({"command": ["a"], "secret": "K"}, "notify.secret is 'K', expected the name of a variable in the agents'"),
     ({"webhook": "https://x", "secret": "a b"}, "notify.secret is 'a b', expected the name of a variable"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +87,25 @@ def test_a_file_that_was_not_ours_is_replaced(result: Path, content: bytes) -> N
     result.write_bytes(content)
     assert report(a=1) == {"a": 1}
     assert json.loads(result.read_text()) == {"a": 1}
+
+
+def test_what_no_file_can_hold_is_told_by_name(result: Path) -> None:
+    """A file name that is no UTF-8, as Python has it."""
+    with pytest.raises(LaunchError, match="report: file is a str, expected"):
+        report(file="caf\udce9.txt")
+    with pytest.raises(LaunchError, match="report: file is a str, expected"):
+        report(step=1, file="caf\udce9.txt")
+    assert not result.exists()
+
+
+def test_threads_that_report_at_once_lose_nothing(result: Path) -> None:
+    def work(name: str) -> None:
+        for number in range(50):
+            report(**{f"{name}{number}": number})
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert json.loads(result.read_text()) == {f"{name}{number}": number for name in "ab" for number in range(50)}

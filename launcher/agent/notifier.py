@@ -13,9 +13,8 @@ from pathlib import Path
 from launcher import canonical
 from launcher.agent.runs import AgentEvent, Listen
 from launcher.errors import StoreError
-from launcher.notices import Notice
+from launcher.notices import Notice, place
 from launcher.queues import Store
-from launcher.spec import redacted
 
 COMMAND_SECONDS = 30.0
 WEBHOOK_SECONDS = 10.0
@@ -135,7 +134,8 @@ def _webhook(notice: Notice, environ: Mapping[str, str]) -> str | None:
             notice.target["webhook"], data=body, headers=headers, timeout=WEBHOOK_SECONDS, allow_redirects=False
         )
     except requests.RequestException as error:
-        return redacted(f"{type(error).__name__}: {error}")
+        reason = getattr(error.args[0] if error.args else None, "reason", None)  # the whole text names the address
+        return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     return None if answer.ok and answer.status_code < 300 else f"it answered {answer.status_code}"
 
 
@@ -153,4 +153,4 @@ def _name(notice: Notice) -> str:
     """A target as people know it, without what only it should know."""
     if "command" in notice.target:
         return str(notice.target["command"][0])
-    return "/".join(redacted(str(notice.target["webhook"])).split("/")[:3])
+    return place(str(notice.target["webhook"]))

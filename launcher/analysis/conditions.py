@@ -12,7 +12,9 @@ from launcher.analysis.values import is_number, meant, special
 from launcher.errors import UsageError
 from launcher.words import shown
 
-FORM = re.compile(r"\s*(?P<column>[^=!<>]+?)\s*(?P<sign>!=|<=|>=|==|=|<|>)(?P<value>.*)", re.DOTALL)
+FORM = re.compile(r"(?P<column>[^=!<>]+)(?P<sign>!=|<=|>=|==|=|<|>)(?P<value>.*)", re.DOTALL)
+"""Without a second way to read a text: a pattern that tries many would hold up everybody for the text of one."""
+
 PIECE = re.compile(
     r"(?P<end>[,;])|(?P<open>[\[({])|(?P<close>[\])}])"
     r"|(?<!\w)(?:'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\")|\\.|.",
@@ -41,10 +43,10 @@ class Condition:
         Condition(column='optim.lr', sign='<=', value='1e-3')
         """
         found = FORM.fullmatch(text)
-        if not found:
+        column = found["column"].strip().lstrip("+") if found else ""
+        if not (found and column):
             raise UsageError(f"--where {text!r} is no condition; expected model=svm, seed!=3 or 'accuracy>=0.9'")
-        column, sign, value = found.group("column", "sign", "value")
-        return Condition(column.lstrip("+"), sign, value.strip())
+        return Condition(column, found["sign"], found["value"].strip())
 
     @staticmethod
     def parse_all(text: str) -> list[Condition]:

@@ -58,6 +58,14 @@ class Results:
                 return part[name]
         raise UsageError(f"no column {name!r}; {suggest(name, [*self.keys, *self.metrics, *self.facts])}")
 
+    def told(self, metric: str) -> str:
+        """What a metric is called here that runs reported under this name."""
+        return f"result.{metric}" if f"result.{metric}" in self.metrics else metric
+
+    def ranks(self, metric: str) -> bool:
+        """Whether a metric has a number to rank by."""
+        return any(number(value) is not None for value in self.metrics[metric])
+
     def shown(self) -> list[str]:
         """The names of the swept keys that vary and of the metrics: what makes one run differ from another."""
         return [*self.varying, *self.metrics]
@@ -175,16 +183,16 @@ def ranking(
     given = [name for name in (best, highest, lowest) if name is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(map(repr, given))}: rank by one metric, with --best, --highest or --lowest")
-    goals = {sweep.metric: sweep.goal == "minimize" for sweep in reversed(sweeps) if sweep.metric}
+    goals = {results.told(sweep.metric): sweep.goal == "minimize" for sweep in reversed(sweeps) if sweep.metric}
     if given:
-        [metric] = given
+        metric = results.told(given[0])
         if metric not in results.metrics:
             if not results.metrics:
                 return None
             raise UsageError(f"no run reported a metric {metric!r}; {suggest(metric, results.metrics)}")
         return Ranking(metric, lowest is not None or (best is not None and goals.get(metric, False)))
-    own = next((sweep.metric for sweep in sweeps if sweep.metric in results.metrics), None)
-    metric_ = own or next(iter(results.metrics), None)
+    own = next((metric for metric in goals if metric in results.metrics), None)
+    metric_ = own or next(filter(results.ranks, results.metrics), next(iter(results.metrics), None))
     if metric_ is None:
         return None
     unnamed = {sweep.goal == "minimize" for sweep in sweeps if not sweep.metric}

@@ -57,7 +57,7 @@ class Painter:
         return f'<span class="{" ".join(classes)}">{escaped}</span>' if classes else escaped
 
     def _apply(self, text: str) -> None:
-        codes = iter([int(code) if code.isdigit() else 0 for code in re.split("[;:]", text)[:32]])
+        codes = iter([int(code[:4]) if code.isdecimal() else 0 for code in re.split("[;:]", text)[:32]])
         for code in codes:
             if code == 0:
                 self.color = self.ground = None

@@ -89,6 +89,32 @@ def test_rows_are_ranked_finished_ones_first() -> None:
     assert RUNS.ranked(None).column("seed") == ["0", "1", "2", "4", "3"]
 
 
+def test_a_long_text_that_is_no_condition_is_told_at_once() -> None:
+    """A pattern with several ways to read the spaces would take for ever."""
+    with pytest.raises(UsageError, match="is no condition"):
+        Condition.parse_all(" " * 20_000 + "a")
+
+
+@pytest.mark.parametrize("text", ["=1", "  >= 2", "+=3"])
+def test_a_condition_names_a_column(text: str) -> None:
+    with pytest.raises(UsageError, match="is no condition"):
+        Condition.parse(text)
+
+
+def test_a_metric_that_has_the_name_of_a_column_ranks_as_its_sweep_says() -> None:
+    runs = tabulate([record({"seed": 1}, {"seconds": 9}), record({"seed": 2}, {"seconds": 1})])
+    sweep = Sweep("s", "seconds", "minimize")
+    assert ranking(runs, [sweep]) == Ranking("result.seconds", lowest=True)
+    assert ranking(runs, [sweep], best="seconds") == Ranking("result.seconds", lowest=True)
+    assert ranking(runs, [], best="result.seconds") == Ranking("result.seconds")
+
+
+def test_without_a_metric_of_its_own_a_sweep_ranks_by_the_first_that_has_numbers() -> None:
+    runs = tabulate([record({"seed": 1}, {"note": "hello", "accuracy": 0.5})])
+    assert ranking(runs, [Sweep("s")]) == Ranking("accuracy")
+    assert ranking(tabulate([record({"seed": 1}, {"note": "hello"})]), [Sweep("s")]) == Ranking("note")
+
+
 def test_the_sweeps_own_metric_and_goal_rank_unless_others_are_asked_for() -> None:
     runs = tabulate([record({"seed": 1}, {"accuracy": 1, "loss": 2})])
     down, plain = Sweep("s", "loss", "minimize"), Sweep("t")

@@ -156,3 +156,7 @@ def test_colours_last_from_one_part_to_the_next() -> None:
 
 def test_progress_bars_show_their_last_state() -> None:
     assert Painter().html("10 %\r50 %\r100 %\ndone\r\n") == "100 %\ndone\n"
+
+
+def test_a_code_of_many_digits_colours_nothing() -> None:
+    assert Painter().html(f"\x1b[{'1' * 5000}mtext") == "text"
