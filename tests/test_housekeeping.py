@@ -14,7 +14,7 @@ from launcher.housekeeping import collect
 from launcher.item import TERMINAL, Failed, Finished, Item, ItemFilter, Lost, RunState, Sweep
 from launcher.queues import Store, open_store
 from tests.conftest import Project, Result
-from tests.queues.store_contract import agent, spec
+from tests.queues.steps import agent, spec
 
 Cli = Callable[..., Result]
 EVERYTHING = ItemFilter()

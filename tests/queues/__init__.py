@@ -1,3 +1,3 @@
 import pytest
 
-pytest.register_assert_rewrite("tests.queues.store_contract")
+pytest.register_assert_rewrite("tests.queues.contract", "tests.queues.steps")

@@ -1,4 +1,4 @@
-"""What every store must honour about notices: each is sent once, whoever comes first. Stores' own tests inherit it."""
+"""What every store must honour about notices: each is sent once, whoever comes first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from launcher.item import Failed, Finished, ItemFilter, Sweep
 from launcher.notices import TRIES, Notice, parsed
 from launcher.queues import Store, sweeps
-from tests.queues.store_contract import EVERYTHING, at_once, pop, spec
+from tests.queues.steps import EVERYTHING, at_once, pop, spec
 
 NOTIFY = parsed([{"command": ["tell"]}, {"webhook": "https://host.invalid/x", "secret": "KEY", "on": ["50%", "end"]}])
 
