@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,6 +32,7 @@ STEPS = 40
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time that stores are told; they sleep for none of it."""
+    import_module("launcher.queues.adding")  # which a store imports on its first push, too late to be told
     told = [0.0]
     faked = SimpleNamespace(**vars(time) | {"time": lambda: told[0], "sleep": lambda _: None})
     for name, module in sorted(sys.modules.items()):
