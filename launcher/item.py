@@ -1,5 +1,5 @@
-"""What became of a spec: an item's states and their transitions, how a run can end, and the values that stores hand
-out. Frozen values, no I/O; stores produce them, the agent and the command line read them."""
+"""What became of a spec: an item's states and their transitions, and the values that stores hand out. Frozen values, no
+I/O; stores produce them, the agent and the command line read them. How a run can end is in `launcher.outcome`."""
 
 from __future__ import annotations
 
@@ -46,53 +46,6 @@ TRANSITIONS: Mapping[RunState, frozenset[RunState]] = {
 TERMINAL = frozenset({RunState.FINISHED, RunState.FAILED, RunState.CANCELLED})
 HELD = frozenset({RunState.LEASED, RunState.RUNNING})
 """The states in which an agent holds the item's lease."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The run exited with 0, and reported `result`, and `series` with steps, packed by launcher.series."""
-
-    result: Mapping[str, Any] | None = None
-    series: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The run ended badly. `stage`: prepare, submit, run or result; `exit_code` is negative for a signal."""
-
-    stage: str
-    reason: str
-    exit_code: int | None = None
-    result: Mapping[str, Any] | None = None
-    series: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Cancelled:
-    """The run was stopped because somebody asked for it."""
-
-    reason: str = "cancelled while running"
-    result: Mapping[str, Any] | None = None
-    series: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Preempted:
-    """The run was stopped although nobody cancelled it (its agent left), or never `begun` (no place was free): it goes
-    back to its queue, and the attempt does not count."""
-
-    reason: str
-    begun: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Nobody can say how the run ended: it goes back to its queue while attempts are left, else it failed."""
-
-    reason: str
-
-
-Outcome = Finished | Failed | Cancelled | Preempted | Lost
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.item import Cancelled, Failed, Finished, Lost, Outcome, Preempted
+from launcher.outcome import Cancelled, Failed, Finished, Lost, Outcome, Preempted
 from launcher.resources import seconds
 
 MAX_ATTEMPTS = 3

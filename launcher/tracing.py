@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from launcher.errors import LaunchError
-from launcher.item import Event, Failed, Lease, Outcome, RunState
+from launcher.item import Event, Lease, RunState
+from launcher.outcome import Failed, Outcome
 
 FIELD = "_traceparent"
 """The field of a launch spec that holds the context of the add that made it (W3C's traceparent)."""

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -211,11 +212,12 @@ class Node:
                 [*wrapped, *mounts, *argv] if mounts else argv, env=env, cwd=container.get("workingDir") or "/",
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-        running = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
-        self.status(name, phase="Running", containerStatuses=[self._state(pod, running)])
+        began = {"startedAt": _now()}
+        self.status(name, phase="Running", containerStatuses=[self._state(pod, {"running": began})])
         code = process.wait()
         self._end(process)
         ended: Object = {"exitCode": 128 - code if code < 0 else code, "reason": "Error" if code else "Completed"}
+        ended |= began | {"finishedAt": _now()}
         if message and message.exists() and message.stat().st_size:
             ended["message"] = message.read_bytes()[-4096:].decode()
         self._ended(pod, ended)
@@ -309,6 +311,10 @@ class Node:
 def _condition(kind: str, reason: str = "", message: str = "", status: str = "True") -> Object:
     moment = "2026-01-01T00:00:00Z"
     return {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": moment}
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _expanded(text: str, env: dict[str, str]) -> str:

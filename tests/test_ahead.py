@@ -14,7 +14,8 @@ import pytest
 from launcher.agent import Agent, AgentEvent
 from launcher.agent.ahead import IN_A_ROW, LONGEST_SECONDS, QUICK_SECONDS, Ahead
 from launcher.agent.runs import Prepared, Run
-from launcher.item import Failed, Finished, Item, ItemFilter, Lease, RunState, Sweep
+from launcher.item import Item, ItemFilter, Lease, RunState, Sweep
+from launcher.outcome import Failed, Finished
 from launcher.queues import Store, open_store
 from launcher.runners import Request, open_runner
 from launcher.spec import LaunchSpec

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from launcher.housekeeping import collect
-from launcher.item import TERMINAL, Failed, Finished, Item, ItemFilter, Lost, RunState, Sweep
+from launcher.item import TERMINAL, Item, ItemFilter, RunState, Sweep
+from launcher.outcome import Failed, Finished, Lost
 from launcher.queues import Store, open_store
 from tests.conftest import Project, Result
 from tests.queues.steps import agent, spec

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher.agent.watch import Watch
-from launcher.item import AgentInfo, Failed
+from launcher.item import AgentInfo
+from launcher.outcome import Failed
 from launcher.policy import Retry, timeout
 from launcher.resources import seconds
 

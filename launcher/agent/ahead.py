@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 
 from launcher.agent.runs import Prepared, Run
-from launcher.item import Finished, Outcome
+from launcher.outcome import Finished, Outcome
 from launcher.runners import REMOTE
 
 QUICK_SECONDS = 0.5

@@ -29,7 +29,8 @@ from launcher.agent.starts import Starts
 from launcher.agent.strays import Strays
 from launcher.agent.troubles import Troubles
 from launcher.errors import RunnerError, StoreError, StoreGoneError
-from launcher.item import Cancelled, Lease, Lost, Outcome, Preempted
+from launcher.item import Lease
+from launcher.outcome import Cancelled, Lost, Outcome, Preempted
 from launcher.queues import LEASE_SECONDS, Store
 from launcher.runners import Runners
 from launcher.slots import Needs, Slots, discover

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from launcher.agent.host import died_here
 from launcher.agent.runs import AgentEvent, Listen
 from launcher.agent.watch import Watch
-from launcher.item import AgentInfo, Lease, Lost
+from launcher.item import AgentInfo, Lease
+from launcher.outcome import Lost
 from launcher.queues import Store
 from launcher.runners import REMOTE
 

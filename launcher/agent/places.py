@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from launcher.item import Finished, Lease, Outcome, RunState
+from launcher.item import Lease, RunState
+from launcher.outcome import Finished, Outcome
 from launcher.queues import Store
 from launcher.runners import REMOTE, RUNNABLE, Runner, runnable_here
 from launcher.slots import ANY_ROOM, Needs, Room, Slots

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from launcher.agent.runs import Prepared
 from launcher.errors import LaunchError, StoreError
-from launcher.item import Failed, Lease, Outcome, Preempted
+from launcher.item import Lease
+from launcher.outcome import Failed, Outcome, Preempted
 from launcher.paths import RunPaths
 from launcher.policy import timeout
 from launcher.runners import Runner

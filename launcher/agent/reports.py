@@ -8,7 +8,8 @@ import time
 from collections.abc import Sequence, Sized
 
 from launcher.agent.runs import AgentEvent, Listen, Run
-from launcher.item import Finished, Lease, Outcome
+from launcher.item import Lease
+from launcher.outcome import Finished, Outcome
 from launcher.queues import Store
 from launcher.slots import ANY_ROOM, Room
 

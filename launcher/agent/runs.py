@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from launcher.errors import NoRoomError, RunnerError
-from launcher.item import Cancelled, Failed, Lease, Outcome, Preempted
+from launcher.item import Lease
+from launcher.outcome import Cancelled, Failed, Outcome, Preempted
 from launcher.policy import timeout
 from launcher.runners import REMOTE, Handle, Request, Runner
 from launcher.tracing import RunTraces
@@ -97,7 +98,7 @@ class Run:
             return outcome
         if isinstance(self.stopping, Failed):
             reason = f"{self.stopping.reason}; {outcome.reason}"
-            return replace(self.stopping, reason=reason, result=outcome.result, series=outcome.series)
+            return replace(self.stopping, reason=reason, result=outcome.result, series=outcome.series, ran=outcome.ran)
         return self.stopping
 
 

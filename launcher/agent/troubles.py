@@ -10,7 +10,7 @@ from pathlib import Path
 
 from launcher.agent.host import unusable
 from launcher.agent.runs import AgentEvent, Listen
-from launcher.item import Failed, Outcome, Preempted
+from launcher.outcome import Failed, Outcome, Preempted
 
 LONGEST_PAUSE = 10.0
 """Seconds between two tries while the store cannot be reached, or no folder for a run can be made."""

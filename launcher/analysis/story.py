@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher import waits
-from launcher.item import Attempt, Event, Item, ItemFilter, LogEntry, RunState
+from launcher.item import TERMINAL, Attempt, Event, Item, ItemFilter, LogEntry, RunState
 from launcher.queues import LEASE_SECONDS, Store
 from launcher.runners import RUNNABLE
 from launcher.words import duration, moment
@@ -17,6 +17,9 @@ from launcher.words import duration, moment
 PAGE = 1000
 FRESH_SECONDS = LEASE_SECONDS / 2
 """An agent tells every third of a lease what keeps it from taking items; what it told so lately still holds."""
+
+LATE_SECONDS = 10.0
+"""When a run ended is told where its end was heard of so long afterwards."""
 
 SHOWN_SECONDS = 0.1
 
@@ -117,8 +120,15 @@ def steps(story: Story) -> Iterator[Step]:
             told = causes(period[1])
             past += f" ({told})" if told not in ("", waits.TURN) else ""
         text = f"{entry.after.value}{who}, {past}{why}" + (f"; {held(entry)}" if entry.hold else "")
-        yield Step(entry.at, text, entry.after)
+        yield Step(entry.at, text + (_told_late(item, entry) if entry is story.log[-1] else ""), entry.after)
         changed = entry.at
+
+
+def _told_late(item: Item, entry: LogEntry) -> str:
+    """When a run ended of which somebody heard much later."""
+    if entry.after not in TERMINAL or item.finished_at is None or entry.at - item.finished_at < LATE_SECONDS:
+        return ""
+    return f"; it had ended at {moment(item.finished_at)}, after {duration(item.seconds)}"
 
 
 def held(entry: LogEntry) -> str:

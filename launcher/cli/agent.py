@@ -23,7 +23,8 @@ from launcher.cli.printing import label, on_terminal, shown
 from launcher.cli.status import HOLDS
 from launcher.cli.targets import agent_folder, folder_option, opened, store_option
 from launcher.errors import LaunchError, NotFoundError, UsageError, suggest
-from launcher.item import HELD, Failed, Finished, RunState
+from launcher.item import HELD, RunState
+from launcher.outcome import Failed, Finished
 from launcher.queues import Store
 from launcher.runners import NEEDED, PROGRAMS, REMOTE, RUNNABLE, runnable_here
 from launcher.runners.kubernetes.policy import FIELDS

@@ -20,13 +20,13 @@ from launcher.item import (
     JobVersion,
     Lease,
     LogEntry,
-    Outcome,
     QueueInfo,
     Receipt,
     Record,
     RunRecord,
     Sweep,
 )
+from launcher.outcome import Outcome
 from launcher.slots import ANY_ROOM, Room
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from typing import Any
 
 from launcher import canonical
-from launcher.item import AgentInfo, Lease, Lost, Outcome
+from launcher.item import AgentInfo, Lease
+from launcher.outcome import Lost, Outcome
 from launcher.queues import rows
 from launcher.queues.documents import Documents
 from launcher.slots import ANY_ROOM, Room

@@ -25,7 +25,8 @@ from launcher.slots import ANY_ROOM, Room
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from launcher.item import ItemFilter, Lease, Outcome, Receipt, Sweep
+    from launcher.item import ItemFilter, Lease, Receipt, Sweep
+    from launcher.outcome import Outcome
     from launcher.queues.staging import Gathered, Row
 
 CONNECTIONS = 4

@@ -7,19 +7,8 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from launcher import canonical
-from launcher.item import (
-    Cancelled,
-    Failed,
-    Finished,
-    Item,
-    ItemFilter,
-    Lease,
-    Lost,
-    Outcome,
-    Preempted,
-    QueueInfo,
-    RunState,
-)
+from launcher.item import Item, ItemFilter, Lease, QueueInfo, RunState
+from launcher.outcome import Cancelled, Failed, Finished, Lost, Outcome, Preempted, Ran
 
 ITEM_COLUMNS = tuple(field.name for field in fields(Item))
 FINISHED, FAILED, CANCELLED = RunState.FINISHED.value, RunState.FAILED.value, RunState.CANCELLED.value
@@ -82,12 +71,13 @@ def ending(lease: Lease, outcome: Outcome, now: float) -> dict[str, Any]:
     """
     row: dict[str, Any] = key(lease) | {"again": False, "grant": 0, "state": FAILED}
     match outcome:
-        case Finished(result, series):
-            row |= {"state": FINISHED, "exit_code": 0, "result": result, "series": series}
-        case Failed(stage, reason, exit_code, result, series):
+        case Finished(result, series, ran):
+            row |= {"state": FINISHED, "exit_code": 0, "result": result, "series": series} | _times(ran, now)
+        case Failed(stage, reason, exit_code, result, series, ran):
             row |= {"stage": stage, "reason": reason, "exit_code": exit_code, "result": result, "series": series}
-        case Cancelled(reason, result, series):
-            row |= {"state": CANCELLED, "reason": reason, "result": result, "series": series}
+            row |= _times(ran, now)
+        case Cancelled(reason, result, series, ran):
+            row |= {"state": CANCELLED, "reason": reason, "result": result, "series": series} | _times(ran, now)
         case Preempted(reason):
             row |= {"stage": "preempted", "reason": reason, "grant": 1}
         case Lost(reason):
@@ -99,6 +89,14 @@ def ending(lease: Lease, outcome: Outcome, now: float) -> dict[str, Any]:
     if row.get("result") is not None:
         row["result"] = canonical.encode(row["result"])
     return {name: value for name, value in row.items() if value is not None or name == "sweep"}
+
+
+def _times(ran: Ran | None, now: float) -> dict[str, float]:
+    """When the run began and ended; a clock of another machine may be ahead of ours."""
+    if ran is None:
+        return {}
+    ended = min(ran.ended, now)
+    return {"began": min(ran.began, ended), "ended": ended}
 
 
 def _another_attempt(lease: Lease, outcome: Outcome, grant: int, now: float) -> dict[str, Any]:

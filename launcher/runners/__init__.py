@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from launcher.errors import RunnerError, suggest
-from launcher.item import Lease, Outcome
+from launcher.item import Lease
+from launcher.outcome import Outcome
 from launcher.paths import RunPaths
 
 Handle = Mapping[str, Any]

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import RunnerError
-from launcher.item import Cancelled, Failed, Finished, Lease, Lost, Outcome, Preempted
+from launcher.item import Lease
+from launcher.outcome import Cancelled, Failed, Finished, Lost, Outcome, Preempted, Ran
 from launcher.paths import RunPaths
 from launcher.policy import timeout
 from launcher.runners import Request
@@ -166,13 +167,13 @@ class Judge:
     def _stopped(self, own: Mapping[str, Any] | None, paths: RunPaths) -> Cancelled:
         if not paths.log.exists():  # the node makes it
             return Cancelled("stopped before it was started")
-        return stopped(own["exit_code"] if own else None, paths)
+        return stopped(own["exit_code"], paths, _ran(own)) if own else stopped(None, paths)
 
     def _by_itself(self, own: Mapping[str, Any], said: Said, paths: RunPaths) -> Outcome:
         if own["exit_code"] is None:
             told = own.get("why") or why_not(own["program"], own["cwd"], own["there"], None, own["errno"], own["error"])
             return Failed("submit", told)
-        outcome = judge(own["exit_code"], paths)
+        outcome = judge(own["exit_code"], paths, _ran(own))
         if isinstance(outcome, Failed):
             if own["timed_out"]:
                 return replace(outcome, stage="timeout", reason=f"ran for longer than its timeout; {outcome.reason}")
@@ -197,7 +198,7 @@ class Judge:
             case Word.BROKEN:
                 return Lost(f"{told}: its node failed")
         if own and code is not None:
-            outcome = judge(code, paths)
+            outcome = judge(code, paths, _ran(own))
             known = said.word is not Word.GONE or isinstance(outcome, Finished)
             return outcome if known else Lost(f"{self.name} does not know its job any more, which was stopped")
         if not _missed(paths.folder):
@@ -221,6 +222,10 @@ def _own_word(folder: Path, token: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return told if told["token"] == token else None
+
+
+def _ran(own: Mapping[str, Any]) -> Ran | None:
+    return Ran(*own["ran"]) if own.get("ran") else None
 
 
 def _missed(folder: Path) -> bool:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 BLOCK = 1 << 16
 
@@ -44,6 +44,15 @@ def process_started(pid: int) -> float:
         return 0.0
 
 
+class Running(NamedTuple):
+    """A run: its token, the file for its exit code, its process, and when that began, in seconds since the epoch."""
+
+    token: str
+    exit: str
+    process: subprocess.Popen[bytes]
+    began: float
+
+
 class Keeper:
     """Starts what it reads from `requests` while its agent lives (`agent`, a pid); tells `replies` that it started or
     why not, and its exit code at its end.
@@ -56,7 +65,7 @@ class Keeper:
         self._requests = requests
         self._replies = replies
         self._unread = b""
-        self._running: dict[int, tuple[str, str, subprocess.Popen[bytes]]] = {}
+        self._running: dict[int, Running] = {}
         self._untold: dict[int, float] = {}
 
     def run(self) -> None:
@@ -77,7 +86,7 @@ class Keeper:
                     selector.unregister(self._requests)
                     open_ = False
             self._reap()
-            self._tell_started()
+            self._tell_settled()
 
     def _read(self) -> bool:
         block = os.read(self._requests, BLOCK)
@@ -87,7 +96,7 @@ class Keeper:
         return bool(block)
 
     def _start(self, request: dict[str, Any]) -> None:
-        token = request["token"]
+        token, began = request["token"], time.time()
         if os.getppid() != self._agent:
             return  # it can tell nobody of this run, so the next agent starts it again
         try:
@@ -100,30 +109,33 @@ class Keeper:
             number = error.errno if isinstance(error, OSError) else None
             self._tell({"token": token, "errno": number, "error": str(error)})
             return
-        self._running[process.pid] = (token, request["exit"], process)
+        self._running[process.pid] = Running(token, request["exit"], process, began)
         if os.getppid() != self._agent:  # killed meanwhile: it did not hear of this run
             os.killpg(process.pid, signal.SIGKILL)
         self._untold[process.pid] = time.monotonic() + SETTLED_SECONDS
 
-    def _tell_started(self) -> None:
+    def _tell_settled(self) -> None:
         now = time.monotonic()
         for pid in [pid for pid, settled in self._untold.items() if settled <= now]:
-            del self._untold[pid]
-            self._tell({"token": self._running[pid][0], "pid": pid, "started": process_started(pid)})
+            self._tell_started(pid, self._running[pid], process_started(pid))
+
+    def _tell_started(self, pid: int, run: Running, started: float) -> None:
+        del self._untold[pid]
+        self._tell({"token": run.token, "pid": pid, "started": started, "began": run.began})
 
     def _reap(self) -> None:
         with suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 pid, status = ended
                 if pid in self._running:
-                    token, path, process = self._running.pop(pid)
-                    process.returncode = code = os.waitstatus_to_exitcode(status)
+                    run = self._running.pop(pid)
+                    run.process.returncode = code = os.waitstatus_to_exitcode(status)
                     with suppress(ProcessLookupError, PermissionError):
                         os.killpg(pid, signal.SIGKILL)  # what it left behind would go on beside the next run
-                    if self._untold.pop(pid, None):  # its pid may be another's already
-                        self._tell({"token": token, "pid": pid, "started": 0.0})
-                    self._write(path, code)
-                    self._tell({"token": token, "exit_code": code})
+                    if pid in self._untold:
+                        self._tell_started(pid, run, 0.0)  # the pid may be another's already
+                    self._write(run.exit, code)
+                    self._tell({"token": run.token, "exit_code": code})
 
     def _write(self, path: str, code: int) -> None:
         """By rename: whoever reads it after a crash sees nothing or all of it."""

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from launcher.errors import NoRoomError, RunnerError
-from launcher.item import Failed, Lease, Lost, Outcome
+from launcher.item import Lease
+from launcher.outcome import Failed, Lost, Outcome, Ran
 from launcher.paths import PRIVATE, RunPaths, write_atomically
 from launcher.runners import PROGRAMS, Handle, Request, Stray, Told, engine
 from launcher.runners.container_request import SHELL, ContainerRequest, Engine, Image
@@ -236,11 +237,13 @@ class LocalContainer:
     def _outcome(self, token: str, handle: Handle, seen: Mapping[str, Any] | None) -> Outcome:
         paths = RunPaths(Path(handle["dir"]))
         stopping = self._stopping.get(token)
+        ran = None
         if seen is None:
             exit_code = written(paths)
             if exit_code is None:
                 return Lost("its container was removed, so its exit code is unknown")
         else:
+            ran = Ran.told(seen["state"].get("StartedAt"), seen["state"].get("FinishedAt"))
             exit_code = _exit_code(seen["state"])
             with suppress(OSError):  # a folder that is gone
                 _keep_log(handle, paths)
@@ -248,8 +251,8 @@ class LocalContainer:
             if not handle.get("keep"):
                 self._pool.submit(engine.remove, handle["program"], [handle["id"]])
         if stopping:
-            return stopped(exit_code, paths)
-        outcome = judge(exit_code, paths)
+            return stopped(exit_code, paths, ran)
+        outcome = judge(exit_code, paths, ran)
         if seen and seen["state"].get("OOMKilled") and isinstance(outcome, Failed):
             return replace(outcome, reason=_out_of_memory(seen["memory"]))
         if exit_code == NO_PROGRAM and isinstance(outcome, Failed):

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import RunnerError
-from launcher.item import Lease, Lost, Outcome
+from launcher.item import Lease
+from launcher.outcome import Lost, Outcome
 from launcher.paths import RunPaths
 from launcher.runners import Handle, Request, Stray, Told, keeper
 from launcher.runners.environment import command, own_environment, run_environment
 from launcher.runners.keeper import process_lives
-from launcher.runners.verdict import GRACE_SECONDS, judge, stopped, why_not, written
+from launcher.runners.verdict import GRACE_SECONDS, judge, stopped, until_written, why_not, written
 
 DEATH_SECONDS = 2.0
 """How long processes that are killed may take to be gone, before others take their place anyway."""
@@ -159,8 +160,8 @@ class LocalProcess:
             request, tell = self._awaited.pop(reply["token"])
         if "pid" in reply:
             self._kept[request.token] = running
-            folder = str(Path(request.log).parent)
-            tell(request.token, {"pid": reply["pid"], "started": reply["started"], "dir": folder})
+            handle = {name: reply[name] for name in ("pid", "started", "began")}
+            tell(request.token, {**handle, "dir": str(Path(request.log).parent)})
             return
         there = Path(request.cwd).is_dir()
         path = request.env.get("PATH", "")
@@ -185,11 +186,12 @@ class LocalProcess:
                 return None
         for known in (self._exits, self._kept, self._stopping, self._gone):
             known.pop(token, None)
+        ran = until_written(handle.get("began"), paths)
         if deadline is not None:
-            return stopped(exit_code, paths)
+            return stopped(exit_code, paths, ran)
         if exit_code is None:
             return Lost("its process ended while nobody watched, so its exit code is unknown")
-        return judge(exit_code, paths)
+        return judge(exit_code, paths, ran)
 
     def _is_kept(self, token: str) -> bool:
         """Whether our keeper lives and will tell how it ends."""

@@ -43,6 +43,7 @@ class Run:
         self.request = request
         self.slot = slot
         self.pid = 0
+        self.began = time.time()
         self.stopped = False
         self.timed_out = False
         self.kill_at: float | None = None
@@ -186,7 +187,7 @@ class Allocation:
                         run.stopped = True
                     if code == AGAIN and self._warned and not run.stopped:
                         self._again = run.stopped = True
-                    run.write(exit_code=code, again=self._again)
+                    run.write(exit_code=code, again=self._again, ran=[run.began, time.time()])
                     codes.add(code)
         return codes
 

@@ -20,7 +20,8 @@ from typing import Any, cast
 
 from launcher.canonical import encode
 from launcher.errors import NoRoomError, RunnerError
-from launcher.item import Lease, Outcome
+from launcher.item import Lease
+from launcher.outcome import Outcome
 from launcher.paths import RunPaths
 from launcher.resources import Resources
 from launcher.runners import Handle, Request, Stray, Told, node

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import cast
 
 from launcher.errors import NoRoomError, RunnerError
-from launcher.item import Lease, Outcome
+from launcher.item import Lease
+from launcher.outcome import Outcome
 from launcher.paths import RunPaths, write_atomically
 from launcher.runners import Handle, Request, Stray, Told, slurm_cluster
 from launcher.runners.engines import Judge, Said, Waking, Word, ask_to_stop, withdraw, write_request

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import canonical, series
-from launcher.item import Cancelled, Failed, Finished, Outcome
+from launcher.outcome import Cancelled, Failed, Finished, Outcome, Ran
 from launcher.paths import RunPaths
 from launcher.terminal import clean_lines
 
@@ -29,20 +29,20 @@ LINES_AFTER = 6
 """So many lines may follow the exception that a log ends with."""
 
 
-def judge(exit_code: int, paths: RunPaths) -> Outcome:
+def judge(exit_code: int, paths: RunPaths, ran: Ran | None = None) -> Outcome:
     """Finished with its result, or Failed with a reason; a negative `exit_code` is the number of a signal."""
     result, packed, problem = _told(paths)
     if exit_code:
-        return Failed("run", _reason(exit_code, paths), exit_code, result, packed)
+        return Failed("run", _reason(exit_code, paths), exit_code, result, packed, ran)
     if problem:
-        return Failed("result", problem, exit_code, series=packed)
-    return Finished(result, packed)
+        return Failed("result", problem, exit_code, series=packed, ran=ran)
+    return Finished(result, packed, ran)
 
 
-def stopped(exit_code: int | None, paths: RunPaths) -> Cancelled:
+def stopped(exit_code: int | None, paths: RunPaths, ran: Ran | None = None) -> Cancelled:
     """The end of a run that was stopped, with what it had reported until then."""
     result, packed, _ = _told(paths)
-    return Cancelled(f"stopped; it ended with {ended(exit_code)}", result, packed)
+    return Cancelled(f"stopped; it ended with {ended(exit_code)}", result, packed, ran)
 
 
 def _told(paths: RunPaths) -> tuple[dict[str, Any] | None, bytes | None, str | None]:
@@ -67,6 +67,14 @@ def written(paths: RunPaths) -> int | None:
     try:
         return int(paths.exit_code.read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        return None
+
+
+def until_written(began: float | None, paths: RunPaths) -> Ran | None:
+    """When a run ran whose exit code was written down at its end; None where it was not, or nobody noted its start."""
+    try:
+        return None if began is None else Ran(began, paths.exit_code.stat().st_mtime)
+    except OSError:
         return None
 
 

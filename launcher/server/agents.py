@@ -13,7 +13,8 @@ from contextlib import suppress
 from typing import Any
 
 from launcher.errors import NotFoundError, StoreError, UsageError
-from launcher.item import AgentInfo, Item, Lost, Outcome, Preempted, RunState
+from launcher.item import AgentInfo, Item, RunState
+from launcher.outcome import Lost, Outcome, Preempted
 from launcher.server.desk import Ask, Desk, moment, parsed
 from launcher.server.leases import finish, lease_node
 from launcher.server.queues import queue_by_id

@@ -13,7 +13,8 @@ from graphql.execution.values import get_argument_values
 
 from launcher import canonical
 from launcher.errors import ConflictError, LaunchError, NotFoundError, UsageError
-from launcher.item import HELD, TERMINAL, Failed, Item, ItemFilter, Lost, Outcome, Preempted, QueueInfo, RunState
+from launcher.item import HELD, TERMINAL, Item, ItemFilter, QueueInfo, RunState
+from launcher.outcome import Failed, Lost, Outcome, Preempted
 from launcher.server.agents import agent_of
 from launcher.server.desk import Ask, Desk, checked, moment, page, parsed, project_name
 from launcher.server.leases import finish, found_item, item_entity, item_of, lease_node, lease_of, run_name

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from launcher.errors import NotFoundError
-from launcher.item import TERMINAL, Item, ItemFilter, Lease, Outcome, RunState
+from launcher.item import TERMINAL, Item, ItemFilter, Lease, RunState
+from launcher.outcome import Outcome
 from launcher.server.desk import Ask, Desk
 from launcher.server.queues import entity_of, shown_name
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from launcher import canonical, series
 from launcher.errors import NotFoundError, UsageError
-from launcher.item import TERMINAL, Cancelled, Failed, Finished, Item, ItemFilter, Outcome, RunState
+from launcher.item import TERMINAL, Item, ItemFilter, RunState
+from launcher.outcome import Cancelled, Failed, Finished, Outcome
 from launcher.server.desk import (
     Ask,
     Desk,

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from launcher.item import Finished, Sweep
+from launcher.item import Sweep
+from launcher.outcome import Finished
 from launcher.queues import Store, open_store
 from tests.bench.measure import Measured, folder
 from tests.bench.peers import AT_ONCE, no_op_specs

@@ -17,7 +17,8 @@ from typing import Any
 
 import requests
 
-from launcher.item import Finished, ItemFilter, RunState, Sweep
+from launcher.item import ItemFilter, RunState, Sweep
+from launcher.outcome import Finished
 from launcher.queues import open_store
 from tests.bench.measure import Measured, folder
 from tests.bench.seeing import spec

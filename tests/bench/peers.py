@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
-from launcher.item import AgentInfo, Finished, Sweep
+from launcher.item import AgentInfo, Sweep
+from launcher.outcome import Finished
 from launcher.queues import open_store
 from launcher.spec import LaunchSpec
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from launcher import series
-from launcher.item import Failed, Finished, Sweep
+from launcher.item import Sweep
+from launcher.outcome import Failed, Finished
 from launcher.queues import Store, open_store
 from launcher.spec import LaunchSpec
 from tests.bench.measure import Measured, folder, run

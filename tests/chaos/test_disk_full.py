@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import StoreFullError
-from launcher.item import TERMINAL, Finished, Item, ItemFilter, RunState, Sweep
+from launcher.item import TERMINAL, Item, ItemFilter, RunState, Sweep
+from launcher.outcome import Finished
 from launcher.queues import Store, open_store, staging
 from tests.conftest import Project, Result, needs, until
 from tests.queues.steps import agent, spec

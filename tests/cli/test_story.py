@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from launcher.item import Finished, ItemFilter
+from launcher.item import ItemFilter
+from launcher.outcome import Finished, Ran
 from launcher.queues import Store, open_store
 from launcher.waits import ALL_NEEDS, Stall
+from launcher.words import moment
 from tests.conftest import Project, Result, until
 from tests.queues.steps import agent, pop
 
@@ -70,6 +72,17 @@ def test_an_item_that_backs_off_says_until_when(cli: Cli, project: Project) -> N
     worker.communicate(timeout=60)
     assert fact(shown, "waits for").startswith("backoff after a failure, until 20")
     assert "exit code 1; held: backoff after a failure" in shown.split("story\n")[1]
+
+
+def test_a_run_that_ended_while_nobody_watched_tells_when(cli: Cli, target: Store) -> None:
+    [item] = add(cli, "seed=1")
+    [lease] = pop(target)
+    target.ack([(lease, {"pid": 1}, "/runs/x")])
+    ended = time.time() - 7200
+    target.finish([(lease, Finished(ran=Ran(ended - 90, ended)))])
+    shown = cli("show", item).out
+    assert fact(shown, "took") == "1 m 30 s"
+    assert f"; it had ended at {moment(ended)}, after 1 m 30 s\n" in shown
 
 
 def test_an_item_tells_how_long_it_waited_for_what(project: Project, cli: Cli, target: Store) -> None:

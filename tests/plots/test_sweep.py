@@ -19,7 +19,8 @@ from launcher.analysis.table import Ranking, Results, ranking, tabulate
 from launcher.analysis.values import number as exact
 from launcher.canonical import finite
 from launcher.errors import LaunchError, UsageError
-from launcher.item import Failed, Finished, Sweep
+from launcher.item import Sweep
+from launcher.outcome import Failed, Finished
 from launcher.plots import theme
 from launcher.plots.curves import curves
 from launcher.plots.render import _drawn, page

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from launcher.item import Finished, Sweep
+from launcher.item import Sweep
+from launcher.outcome import Finished
 from launcher.spec import LaunchSpec
 
 SWEEP = "old"

@@ -9,22 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from launcher.errors import LaunchError, NotFoundError, StoreError
-from launcher.item import (
-    HELD,
-    TERMINAL,
-    AgentInfo,
-    Cancelled,
-    Count,
-    Finished,
-    Item,
-    ItemFilter,
-    Lost,
-    Outcome,
-    Preempted,
-    QueueInfo,
-    Receipt,
-    RunState,
-)
+from launcher.item import HELD, TERMINAL, AgentInfo, Count, Item, ItemFilter, QueueInfo, Receipt, RunState
+from launcher.outcome import Cancelled, Finished, Lost, Outcome, Preempted
 from tests.queues.work import Entry, Work, selects, told
 
 PENDING, LEASED, RUNNING = RunState.PENDING, RunState.LEASED, RunState.RUNNING

@@ -7,7 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from launcher.item import Cancelled, Failed, Finished, Lost, Preempted, QueueInfo, RunState
+from launcher.item import QueueInfo, RunState
+from launcher.outcome import Cancelled, Failed, Finished, Lost, Preempted
 from tests.queues.work import POLICIES, Work
 
 AGENTS = st.sampled_from(["a", "b", "c"])

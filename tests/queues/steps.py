@@ -12,19 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from launcher.item import (
-    HELD,
-    TERMINAL,
-    TRANSITIONS,
-    AgentInfo,
-    Cancelled,
-    Count,
-    Failed,
-    Finished,
-    ItemFilter,
-    Lease,
-    RunState,
-)
+from launcher.item import HELD, TERMINAL, TRANSITIONS, AgentInfo, Count, ItemFilter, Lease, RunState
+from launcher.outcome import Cancelled, Failed, Finished
 from launcher.queues import Store
 from launcher.spec import LaunchSpec
 

@@ -15,19 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from launcher.errors import NotFoundError, StoreError
-from launcher.item import (
-    TERMINAL,
-    TRANSITIONS,
-    AgentInfo,
-    Event,
-    Item,
-    ItemFilter,
-    Lease,
-    Outcome,
-    QueueInfo,
-    RunState,
-    Sweep,
-)
+from launcher.item import TERMINAL, TRANSITIONS, AgentInfo, Event, Item, ItemFilter, Lease, QueueInfo, RunState, Sweep
+from launcher.outcome import Outcome
 from launcher.queues import Store
 from tests.queues.model import Model
 from tests.queues.moves import (

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import StoreError
-from launcher.item import Finished, ItemFilter, RunState
+from launcher.item import ItemFilter, RunState
+from launcher.outcome import Finished
 from launcher.queues import migration, open_schema, open_store
 from launcher.queues.sql import Script, migrations
 from tests.conftest import Project, Result

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from launcher.errors import ConflictError, StoreError
-from launcher.item import ItemFilter, Preempted, QueueInfo, RunState, Sweep
+from launcher.item import ItemFilter, QueueInfo, RunState, Sweep
+from launcher.outcome import Preempted
 from launcher.queues import Store, postgres
 from launcher.queues.postgres import PostgresStore
 from tests.conftest import until

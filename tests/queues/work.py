@@ -7,19 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from launcher.item import (
-    Attempt,
-    Cancelled,
-    Event,
-    Failed,
-    Finished,
-    Item,
-    ItemFilter,
-    Lost,
-    Outcome,
-    Preempted,
-    RunState,
-)
+from launcher.item import Attempt, Event, Item, ItemFilter, RunState
+from launcher.outcome import Cancelled, Failed, Finished, Lost, Outcome, Preempted
 from launcher.spec import LaunchSpec
 
 FINISHED, FAILED, CANCELLED = RunState.FINISHED, RunState.FAILED, RunState.CANCELLED

@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ import pytest
 
 from launcher import series
 from launcher.errors import RunnerError
-from launcher.item import Cancelled, Failed, Finished, Item, Lease, Lost, Outcome, RunState
+from launcher.item import Item, Lease, RunState
+from launcher.outcome import Cancelled, Failed, Finished, Lost, Outcome
 from launcher.paths import RunPaths
 from launcher.runners import Handle, Request, Runner, open_runner
 from tests.conftest import until
@@ -287,6 +289,19 @@ class RunnerContract:
             token, handle = place.start(first, "sh", "-c", "echo bad; exit 4")
             assert outcome(first, token, handle) == Failed("run", "exit code 4: bad", 4)
             assert outcome(second, token, handle) == Failed("run", "exit code 4: bad", 4), "it is written down"
+
+    def test_it_tells_when_a_run_ran_however_late_one_looks(self, place: Place) -> None:
+        late = 3.0
+        with place.runner() as first, place.runner() as second:
+            token, handle = place.start(first, "sh", "-c", "date +%s; sleep 1; date +%s")
+            until(lambda: place.paths(1).log.is_file() and place.log().count("\n") == 2, "the log")
+            began, ended = map(int, place.log().split())  # in whole seconds
+            until(lambda: time.time() > ended + late, "the time to look")
+            finished = outcome(second, token, handle)
+            assert isinstance(finished, Finished)
+            assert finished.ran
+            assert finished.ran.began < began + 1
+            assert ended <= finished.ran.ended < ended + late
 
     def test_a_program_that_is_not_there(self, place: Place) -> None:
         with place.runner() as runner:

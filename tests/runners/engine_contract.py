@@ -3,7 +3,7 @@ comes later finds them."""
 
 from __future__ import annotations
 
-from launcher.item import Cancelled, Finished
+from launcher.outcome import Cancelled, Finished
 from launcher.runners import Handle, Runner
 from tests.conftest import until
 from tests.runners.contract import Place, RunnerContract, outcome

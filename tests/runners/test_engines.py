@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from launcher.item import Cancelled, Failed, Finished, Lost, Outcome, Preempted
+from launcher.outcome import Cancelled, Failed, Finished, Lost, Outcome, Preempted
 from launcher.runners import engines
 from launcher.runners.engines import Judge, Said, Word
 from launcher.runners.node import OUTCOME, REQUEST

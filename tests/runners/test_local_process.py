@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from launcher.item import Finished
+from launcher.outcome import Finished
 from launcher.runners import keeper
 from launcher.runners.local_process import LocalProcess
 from tests.conftest import PATIENCE_SECONDS

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import NoRoomError
-from launcher.item import Cancelled, Finished, Lost
+from launcher.outcome import Cancelled, Finished, Lost
 from launcher.runners import Runner, engines
 from launcher.runners.ray_link import NAMESPACE, driver_name
 from tests.conftest import until

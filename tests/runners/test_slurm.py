@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from launcher.errors import NoRoomError, RunnerError
-from launcher.item import Cancelled, Failed, Finished, Lost, Outcome
+from launcher.outcome import Cancelled, Failed, Finished, Lost, Outcome
 from launcher.runners import Handle, Runner, engines, slurm_cluster
 from launcher.runners.node import REQUEST
 from launcher.runners.slurm import Slurm

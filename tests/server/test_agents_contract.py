@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from launcher.agent import Agent, AgentEvent
-from launcher.item import Cancelled, Failed, Finished, Item, ItemFilter, Lease, Lost, Outcome, Preempted, RunState
+from launcher.item import Item, ItemFilter, Lease, RunState
+from launcher.outcome import Cancelled, Failed, Finished, Lost, Outcome, Preempted
 from launcher.queues import Store, open_store
 from launcher.queues.wandb.client import CLIENTS
 from launcher.slots import Room

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.item import Failed, Finished, ItemFilter, RunState
+from launcher.item import ItemFilter, RunState
+from launcher.outcome import Failed, Finished
 from launcher.queues import Store, open_store
 from launcher.queues.wandb.client import CLIENTS
 from launcher.series import POINTS, pack, unpack

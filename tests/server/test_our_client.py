@@ -16,7 +16,8 @@ import pytest
 
 import launcher
 from launcher.errors import AccessError, LaunchError, StoreError
-from launcher.item import AgentInfo, Failed, Finished, ItemFilter, JobVersion, RunState, Sweep
+from launcher.item import AgentInfo, ItemFilter, JobVersion, RunState, Sweep
+from launcher.outcome import Failed, Finished
 from launcher.queues import Store, open_store
 from launcher.queues.wandb.client import CLIENTS, retry_after
 from launcher.spec import LaunchSpec

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from launcher.item import AgentInfo, Failed, Finished, ItemFilter, RunState
+from launcher.item import AgentInfo, ItemFilter, RunState
+from launcher.outcome import Failed, Finished
 from launcher.server import sweep_agents
 from tests.server.conftest import Served
 from tests.server.test_protocol import ACK, BUCKET, POP, PUSH, QUEUE, push, spec

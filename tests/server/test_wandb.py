@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.item import AgentInfo, Failed, Finished, ItemFilter, JobVersion, RunState
+from launcher.item import AgentInfo, ItemFilter, JobVersion, RunState
+from launcher.outcome import Failed, Finished
 from tests.conftest import until
 from tests.server.conftest import CLIENTS, Served, Wandb
 from tests.services import Docker

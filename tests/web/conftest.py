@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from launcher.item import Failed, Finished, ItemFilter, QueueInfo, Sweep
+from launcher.item import ItemFilter, QueueInfo, Sweep
+from launcher.outcome import Failed, Finished
 from launcher.paths import RunPaths
 from launcher.queues import Store
 from launcher.server.access import add_user

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import requests
 
-from launcher.item import Finished, Sweep
+from launcher.item import Sweep
+from launcher.outcome import Finished
 from launcher.paths import RunPaths
 from launcher.queues import Store, open_store
 from launcher.web import live

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from launcher.item import Failed, Finished, ItemFilter, QueueInfo, RunState, Sweep
+from launcher.item import ItemFilter, QueueInfo, RunState, Sweep
+from launcher.outcome import Failed, Finished
 from launcher.paths import RunPaths
 from launcher.spec import LaunchSpec
 from tests.conftest import Result

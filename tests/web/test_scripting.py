@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher.item import AgentInfo, Failed, Finished, ItemFilter, QueueInfo, Sweep
+from launcher.item import AgentInfo, ItemFilter, QueueInfo, Sweep
+from launcher.outcome import Failed, Finished
 from launcher.paths import RunPaths
 from launcher.queues import Store
 from launcher.spec import LaunchSpec

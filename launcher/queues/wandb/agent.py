@@ -13,7 +13,8 @@ from typing import Any
 
 from launcher import canonical
 from launcher.errors import AccessError, NotFoundError, SourceError, StoreError
-from launcher.item import AgentInfo, Lease, Outcome, Preempted, QueueInfo, RunState
+from launcher.item import AgentInfo, Lease, QueueInfo, RunState
+from launcher.outcome import Outcome, Preempted
 from launcher.queues.wandb.client import LostReplyError, RefusedError
 from launcher.queues.wandb.ends import Ends
 from launcher.queues.wandb.outbox import NO_PROJECT

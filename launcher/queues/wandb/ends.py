@@ -10,7 +10,8 @@ from typing import Any
 
 from launcher import canonical
 from launcher.errors import AccessError
-from launcher.item import Cancelled, Failed, Finished, Lease, Lost, Outcome, Preempted
+from launcher.item import Lease
+from launcher.outcome import Cancelled, Failed, Finished, Lost, Outcome, Preempted
 from launcher.queues.wandb.client import Client, RefusedError
 from launcher.queues.wandb.outbox import spec_text
 from launcher.queues.wandb.queues import PROJECT

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from launcher import canonical
-from launcher.item import Failed, Lease, QueueInfo, RunState
+from launcher.item import Lease, QueueInfo, RunState
+from launcher.outcome import Failed
 from launcher.queues.sqlite import SqliteStore
 from launcher.queues.wandb.client import IN_FLIGHT, TRIES, Client, LostReplyError, RefusedError, back_off
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher import canonical
-from launcher.item import Cancelled, Failed, Finished
+from launcher.outcome import Cancelled, Failed, Finished
 from launcher.paths import RunPaths
 from launcher.queues.wandb.client import Client
 from launcher.queues.wandb.taken import Taken

@@ -15,21 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from launcher import canonical
 from launcher.errors import StoreError
-from launcher.item import (
-    Attempt,
-    Cancelled,
-    Count,
-    Event,
-    Failed,
-    Finished,
-    Item,
-    ItemFilter,
-    LogEntry,
-    Outcome,
-    Receipt,
-    RunState,
-    Sweep,
-)
+from launcher.item import Attempt, Count, Event, Item, ItemFilter, LogEntry, Receipt, RunState, Sweep
+from launcher.outcome import Cancelled, Failed, Finished, Outcome
 from launcher.queues.sqlite import SqliteStore
 from launcher.queues.wandb.agent import WandbAgents
 from launcher.queues.wandb.client import RefusedError, client_of

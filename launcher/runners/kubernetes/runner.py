@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from launcher.errors import RunnerError
-from launcher.item import Failed, Lease, Outcome
+from launcher.item import Lease
+from launcher.outcome import Failed, Outcome
 from launcher.paths import RunPaths, write_atomically
 from launcher.runners import Handle, Request, Stray, Told
 from launcher.runners.engines import Judge, Said, Waking, Word, withdraw

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from launcher.outcome import Ran
 from launcher.runners.engines import Said, Word
 
 WORDS: Mapping[str, Word] = {
@@ -157,7 +158,8 @@ def own_word(pod: Mapping[str, Any], token: str) -> dict[str, Any] | None:
         )  # fmt: skip
         return {**told, "exit_code": None, "why": why}
     code = int(ended["exitCode"])
-    return {**told, "exit_code": 128 - code if code in SIGNAL_CODES else code}
+    ran = Ran.told(ended.get("startedAt"), ended.get("finishedAt"))
+    return {**told, "exit_code": 128 - code if code in SIGNAL_CODES else code, "ran": ran}
 
 
 def _ended_from_outside(pod: Mapping[str, Any]) -> bool:

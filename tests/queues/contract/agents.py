@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from launcher.item import Finished, Lost, Outcome, Preempted, Sweep
+from launcher.item import Sweep
+from launcher.outcome import Finished, Lost, Outcome, Preempted
 from launcher.policy import MAX_ATTEMPTS
 from launcher.queues import Store
 from tests.queues.steps import (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from launcher.item import Cancelled, Event, Failed, Finished, ItemFilter, Lost, QueueInfo, Sweep
+from launcher.item import Event, ItemFilter, QueueInfo, Sweep
+from launcher.outcome import Cancelled, Failed, Finished, Lost
 from launcher.policy import MAX_ATTEMPTS
 from launcher.queues import Store
 from tests.queues.steps import (

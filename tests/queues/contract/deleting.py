@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from launcher.item import HELD, TERMINAL, Count, Failed, Finished, ItemFilter, Sweep
+from launcher.item import HELD, TERMINAL, Count, ItemFilter, Sweep
+from launcher.outcome import Failed, Finished
 from launcher.queues import Store
 from tests.queues.steps import (
     EVERYTHING,

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from launcher.errors import NotFoundError
-from launcher.item import Failed, Sweep
+from launcher.item import Sweep
+from launcher.outcome import Failed
 from launcher.queues import Store
 from launcher.spec import LaunchSpec
 from tests.queues.steps import Broken, OpenAgain, ids, pop, push_and_pop, push_one, spec, strict

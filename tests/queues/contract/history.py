@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 
-from launcher.item import Failed, Finished, ItemFilter, LogEntry, QueueInfo, RunState, Sweep
+from launcher.item import ItemFilter, LogEntry, QueueInfo, RunState, Sweep
+from launcher.outcome import Cancelled, Failed, Finished, Ran
 from launcher.queues import Progress, Store, history
 from launcher.waits import ALL_NEEDS, Stall
 from tests.conftest import until
@@ -26,6 +28,29 @@ def log(store: Store, which: ItemFilter = EVERYTHING) -> list[LogEntry]:
 
 
 class HistoryContract:
+    @pytest.mark.parametrize(
+        "outcome", [Finished(), Failed("run", "no", 1), Cancelled(), Failed("timeout", "slow"), Failed("lost", "again")]
+    )
+    def test_a_run_ran_when_its_outcome_says(self, store: Store, outcome: Finished | Failed | Cancelled) -> None:
+        lease = push_and_pop(store)
+        start(store, lease)
+        now = time.time()
+        assert store.finish([(lease, replace(outcome, ran=Ran(now - 100.0, now - 40.0)))]) == [True]
+        item = store.item(lease.item.id)
+        found = store.attempts(item.id)[0] if item.state is PENDING else item
+        assert (found.started_at, found.finished_at) == (now - 100.0, now - 40.0)
+        assert item.changed_at >= now, "the store heard of it now"
+
+    def test_a_clock_that_is_ahead_makes_no_run_end_in_the_future(self, store: Store) -> None:
+        lease = push_and_pop(store)
+        start(store, lease)
+        later = time.time() + 3600
+        store.finish([(lease, Finished(ran=Ran(later, later + 9)))])
+        item = store.item(lease.item.id)
+        assert item.seconds == 0.0
+        assert item.finished_at is not None
+        assert item.finished_at <= time.time()
+
     # -- what tables are made of ------------------------------------------------------------------------------------
 
     def test_records_tell_of_items_what_items_do(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

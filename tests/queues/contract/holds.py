@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 
-from launcher.item import Count, Failed, Finished, ItemFilter, QueueInfo, Sweep
+from launcher.item import Count, ItemFilter, QueueInfo, Sweep
+from launcher.outcome import Failed, Finished
 from launcher.queues import Store
 from tests.queues.steps import EVERYTHING, FAILED, NEVER_SECONDS, PENDING, one, pop, spec, wait_for
 

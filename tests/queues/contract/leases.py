@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from launcher.item import Cancelled, Failed, Finished, Lost, Outcome, Preempted
+from launcher.outcome import Cancelled, Failed, Finished, Lost, Outcome, Preempted
 from launcher.policy import MAX_ATTEMPTS
 from launcher.queues import Store
 from tests.queues.steps import (

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from launcher.errors import NotFoundError
-from launcher.item import Count, Failed, Finished, ItemFilter, Lost, QueueInfo, RunState, Sweep
+from launcher.item import Count, ItemFilter, QueueInfo, RunState, Sweep
+from launcher.outcome import Failed, Finished, Lost
 from launcher.queues import Store
 from launcher.spec import LaunchSpec
 from tests.queues.steps import (

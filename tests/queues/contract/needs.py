@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from launcher.item import Failed, Finished, Lease, QueueInfo, RunState
+from launcher.item import Lease, QueueInfo, RunState
+from launcher.outcome import Failed, Finished
 from launcher.queues import Store
 from launcher.slots import Room
 from tests.conftest import until

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from launcher.item import Failed, Finished, ItemFilter, Sweep
+from launcher.item import ItemFilter, Sweep
 from launcher.notices import TRIES, Notice, parsed
+from launcher.outcome import Failed, Finished
 from launcher.queues import Store, sweeps
 from tests.queues.steps import EVERYTHING, at_once, pop, spec
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from launcher.item import Cancelled, Failed, Finished, Lost, Outcome, Preempted
+from launcher.outcome import Cancelled, Failed, Finished, Lost, Outcome, Preempted
 from launcher.queues import Store
 from tests.queues.steps import FAILED, PENDING, ids, one, pop, push_one, states, wait_for
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from launcher.errors import NotFoundError, StoreError
-from launcher.item import Failed, Item, ItemFilter, QueueInfo, Receipt, Sweep
+from launcher.item import Item, ItemFilter, QueueInfo, Receipt, Sweep
+from launcher.outcome import Failed
 from launcher.policy import MAX_ATTEMPTS
 from launcher.queues import Store, adding, staging
 from launcher.spec import LaunchSpec

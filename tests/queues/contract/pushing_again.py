@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from launcher.item import Cancelled, Failed, Finished, ItemFilter, QueueInfo, Receipt, Sweep
+from launcher.item import ItemFilter, QueueInfo, Receipt, Sweep
+from launcher.outcome import Cancelled, Failed, Finished
 from launcher.queues import Store
 from tests.queues.steps import (
     CANCELLED,

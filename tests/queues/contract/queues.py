@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from launcher.errors import NotFoundError, StoreError
-from launcher.item import Failed, Finished, QueueInfo, Sweep
+from launcher.item import QueueInfo, Sweep
+from launcher.outcome import Failed, Finished
 from launcher.queues import Store
 from tests.queues.steps import EVERYTHING, OpenAgain, one, pop, spec, strict
 

@@ -7,7 +7,8 @@ import threading
 import time
 from dataclasses import replace
 
-from launcher.item import Failed, Finished, Lease, Lost, Outcome, QueueInfo, Sweep
+from launcher.item import Lease, QueueInfo, Sweep
+from launcher.outcome import Failed, Finished, Lost, Outcome
 from launcher.queues import Store
 from tests.queues.steps import (
     EVERYTHING,

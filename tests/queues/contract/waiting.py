@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from launcher.item import Lost
+from launcher.outcome import Lost
 from launcher.queues import Store
 from tests.queues.steps import EVERYTHING, NEVER_SECONDS, PROMPT_SECONDS, OpenAgain, push_and_pop, spec
 

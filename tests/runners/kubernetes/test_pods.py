@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from launcher.item import Cancelled, Failed, Finished, Lost, Outcome, Preempted
+from launcher.outcome import Cancelled, Failed, Finished, Lost, Outcome, Preempted
 from launcher.runners import Runner, engines
 from tests.conftest import until
 from tests.kubernetes_api import Object

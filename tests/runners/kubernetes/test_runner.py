@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from launcher.errors import RunnerError
-from launcher.item import Cancelled, Failed, Finished, Outcome
+from launcher.outcome import Cancelled, Failed, Finished, Outcome
 from launcher.runners import Handle, Runner
 from tests.conftest import REPOSITORY, until
 from tests.kubernetes_api import Fault, KubernetesApi, problems

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from launcher.errors import NoRoomError
-from launcher.item import Failed, Finished
+from launcher.outcome import Failed, Finished
 from launcher.runners import Runner
 from tests.conftest import until
 from tests.kubernetes_api import Fault, KubernetesApi

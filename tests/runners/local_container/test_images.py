@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from launcher.errors import RunnerError
-from launcher.item import Failed, Finished
+from launcher.outcome import Failed, Finished
 from tests.runners.contract import ENVIRON, SECRETS, Place, outcome, submitted
 from tests.runners.local_container.conftest import image, refusal
 from tests.services import Docker

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from launcher.agent import Agent
-from launcher.item import Finished, ItemFilter, QueueInfo, RunState
+from launcher.item import ItemFilter, QueueInfo, RunState
+from launcher.outcome import Finished
 from launcher.policy import MAX_ATTEMPTS
 from launcher.queues.sqlite import SqliteStore
 from launcher.spec import LaunchSpec

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import RunnerError
-from launcher.item import Failed, Finished
+from launcher.outcome import Failed, Finished
 from launcher.runners.container_request import Engine
 from tests.conftest import until
 from tests.runners.contract import ENVIRON, SECRETS, Place, RunnerContract, outcome, submitted

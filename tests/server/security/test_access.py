@@ -14,7 +14,7 @@ import pytest
 import requests
 from starlette.routing import Route
 
-from launcher.item import Finished
+from launcher.outcome import Finished
 from launcher.queues import Store
 from launcher.server.access import KEY_LENGTH, add_user
 from tests.conftest import until

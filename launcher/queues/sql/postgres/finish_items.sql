@@ -5,7 +5,8 @@ WITH ended AS MATERIALIZED (
     SELECT ours.seq, ours.was, told.* FROM (
         SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS row (
             id TEXT, token TEXT, state TEXT, again BOOLEAN, not_before DOUBLE PRECISION, "grant" INTEGER,
-            exit_code INTEGER, stage TEXT, reason TEXT, result TEXT
+            exit_code INTEGER, stage TEXT, reason TEXT, result TEXT, began DOUBLE PRECISION,
+            ended DOUBLE PRECISION
         ) ORDER BY id COLLATE "C"
     ) AS told CROSS JOIN LATERAL (
         SELECT seq, items.state AS was FROM items
@@ -19,7 +20,7 @@ SET state = CASE WHEN NOT ended.again THEN ended.state WHEN stop_requested THEN 
     not_before = CASE WHEN ended.again AND NOT stop_requested THEN ended.not_before END,
     max_attempts = max_attempts + ended."grant", token = NULL, agent = NULL, actor = agent, stop_requested = false,
     exit_code = ended.exit_code, stage = ended.stage, reason = ended.reason, result = ended.result,
-    finished_at = %(now)s, changed_at = %(now)s
+    started_at = coalesce(ended.began, started_at), finished_at = coalesce(ended.ended, %(now)s), changed_at = %(now)s
 FROM ended
 WHERE items.seq = ended.seq AND items.token = ended.token AND ended.was IN ('leased', 'running')
 RETURNING items.id
