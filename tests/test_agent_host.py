@@ -21,7 +21,7 @@ from launcher.runners import keeper
 from launcher.runners.keeper import process_lives, process_started
 from launcher.runners.local_process import LocalProcess
 from tests.conftest import until
-from tests.queues.store_contract import spec
+from tests.queues.steps import spec
 
 
 @pytest.fixture

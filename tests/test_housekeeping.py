@@ -15,7 +15,7 @@ from launcher.item import TERMINAL, Item, ItemFilter, RunState, Sweep
 from launcher.outcome import Failed, Finished, Lost
 from launcher.queues import Store, open_store
 from tests.conftest import Project, Result
-from tests.queues.store_contract import agent, spec
+from tests.queues.steps import agent, spec
 
 Cli = Callable[..., Result]
 EVERYTHING = ItemFilter()

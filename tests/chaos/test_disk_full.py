@@ -20,7 +20,7 @@ from launcher.item import TERMINAL, Item, ItemFilter, RunState, Sweep
 from launcher.outcome import Finished
 from launcher.queues import Store, open_store, staging
 from tests.conftest import Project, Result, needs, until
-from tests.queues.store_contract import agent, spec
+from tests.queues.steps import agent, spec
 from tests.services import Postgres
 
 Cli = Callable[..., Result]

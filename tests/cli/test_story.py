@@ -18,7 +18,7 @@ from launcher.queues import Store, open_store
 from launcher.waits import ALL_NEEDS, Stall
 from launcher.words import moment
 from tests.conftest import Project, Result, until
-from tests.queues.store_contract import agent, pop
+from tests.queues.steps import agent, pop
 
 Cli = Callable[..., Result]
 

@@ -28,7 +28,7 @@ from launcher.plots.sweep import KINDS, Asked, plot
 from launcher.queues import Store
 from launcher.spec import LaunchSpec
 from tests.analysis.making import record
-from tests.queues.store_contract import agent, pop, start
+from tests.queues.steps import agent, pop, start
 
 GRID = [
     (f"model={model}", f"lr={lr}", f"seed={seed}")

@@ -1,3 +1,3 @@
 import pytest
 
-pytest.register_assert_rewrite("tests.queues.store_contract")
+pytest.register_assert_rewrite(*(f"tests.queues.{name}" for name in ("contract", "model", "steps", "story")))

@@ -15,7 +15,7 @@ from launcher.outcome import Finished
 from launcher.queues import migration, open_schema, open_store
 from launcher.queues.sql import Script, migrations
 from tests.conftest import Project, Result
-from tests.queues.store_contract import agent, spec
+from tests.queues.steps import agent, spec
 
 DIALECTS = ("sqlite", "postgres")
 VERSIONS = [(dialect, version) for dialect in DIALECTS for version in range(1, len(migrations(dialect)) + 1)]

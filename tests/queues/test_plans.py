@@ -14,7 +14,7 @@ from launcher.queues.sql import statement
 from launcher.queues.sqlite import SqliteStore
 from launcher.spec import LaunchSpec
 from tests.queues.filling import add_finished
-from tests.queues.store_contract import agent
+from tests.queues.steps import agent
 from tests.services import Postgres
 
 ENDED = 20_000

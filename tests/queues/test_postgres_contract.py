@@ -17,19 +17,12 @@ from launcher.outcome import Preempted
 from launcher.queues import Store, postgres
 from launcher.queues.postgres import PostgresStore
 from tests.conftest import until
-from tests.queues.history_contract import HistoryContract
-from tests.queues.jobs_contract import JobsContract
-from tests.queues.needs_contract import NeedsContract
-from tests.queues.notices_contract import NoticesContract
-from tests.queues.pushing_contract import PushingContract
-from tests.queues.records_contract import RecordsContract
-from tests.queues.store_contract import StoreContract, agent, spec
+from tests.queues.contract import StoreContract
+from tests.queues.steps import agent, spec
 from tests.services import Postgres
 
 
-class TestPostgres(
-    HistoryContract, JobsContract, NeedsContract, NoticesContract, PushingContract, RecordsContract, StoreContract
-):
+class TestPostgres(StoreContract):
     @pytest.fixture
     def url(self, postgres: Postgres) -> str:
         return postgres.database()

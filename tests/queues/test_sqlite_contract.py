@@ -14,18 +14,10 @@ import pytest
 from launcher.queues import Store
 from launcher.queues.sqlite import SqliteStore
 from launcher.queues.sqlite_file import _check_identity
-from tests.queues.history_contract import HistoryContract
-from tests.queues.jobs_contract import JobsContract
-from tests.queues.needs_contract import NeedsContract
-from tests.queues.notices_contract import NoticesContract
-from tests.queues.pushing_contract import PushingContract
-from tests.queues.records_contract import RecordsContract
-from tests.queues.store_contract import StoreContract
+from tests.queues.contract import StoreContract
 
 
-class TestSqlite(
-    HistoryContract, JobsContract, NeedsContract, NoticesContract, PushingContract, RecordsContract, StoreContract
-):
+class TestSqlite(StoreContract):
     @pytest.fixture
     def url(self, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/store.db"

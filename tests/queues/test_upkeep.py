@@ -18,7 +18,7 @@ from launcher.queues.postgres import PostgresStore
 from launcher.queues.sql_store import SqlStore
 from launcher.queues.sqlite import SqliteStore
 from tests.conftest import Result
-from tests.queues.store_contract import agent, spec
+from tests.queues.steps import agent, spec
 from tests.services import Postgres
 
 Cli = Callable[..., Result]

@@ -20,7 +20,7 @@ from launcher.queues.wandb.client import CLIENTS
 from launcher.slots import Room
 from launcher.spec import LaunchSpec, Source
 from tests.conftest import until
-from tests.queues.store_contract import agent
+from tests.queues.steps import agent
 from tests.server.conftest import Served
 from tests.server.elsewhere import Code
 

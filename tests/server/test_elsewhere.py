@@ -255,7 +255,7 @@ def test_what_needs_a_store_beside_it_says_so(
 def test_a_series_that_is_larger_than_one_request_arrives_whole(
     server: Server, code: Code, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from tests.queues.store_contract import agent
+    from tests.queues.steps import agent
 
     (item_id,) = push(server.store, [code.spec()])
     monkeypatch.setenv("WANDB_API_KEY", server.keys["ann"])
@@ -276,7 +276,7 @@ def test_a_lease_that_went_to_another_agent_ends_nothing_of_its(
     server: Server, code: Code, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """An agent that was taken for lost, beside the one that has its item now."""
-    from tests.queues.store_contract import agent
+    from tests.queues.steps import agent
 
     (item_id,) = push(server.store, [code.spec()])
     monkeypatch.setenv("WANDB_API_KEY", server.keys["ann"])

@@ -6,7 +6,10 @@ import os
 import subprocess
 from pathlib import Path
 
-from launcher.sources import Checkouts, Patch
+import pytest
+
+from launcher.errors import SourceError
+from launcher.sources import Checkouts, Patch, pin
 from launcher.spec import Source
 
 NEUTRAL = {
@@ -47,3 +50,10 @@ def checkout(source: Source, cache: Path, patch: Patch | None = None) -> Path:
         return checkouts.of(source)
     finally:
         checkouts.close()
+
+
+def message(*arguments: object, **options: object) -> str:
+    """Why nothing can be pinned."""
+    with pytest.raises(SourceError) as error:
+        pin(*arguments, **options)  # type: ignore[arg-type]
+    return str(error.value)

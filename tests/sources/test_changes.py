@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import shutil
@@ -14,20 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.errors import SourceError
-from launcher.sources import Patch, pin, preserve
-from launcher.sources.snapshot import LIMIT
+from launcher.sources import pin, preserve
 from launcher.spec import Source
-from tests.sources.repositories import checkout, commit, git, repository
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    return repository(tmp_path / "repo")
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
+from tests.sources.repositories import checkout, commit, git, message, repository
 
 
 def contents(folder: Path) -> dict[str, tuple[str, bytes]]:
@@ -43,12 +31,6 @@ def contents(folder: Path) -> dict[str, tuple[str, bytes]]:
             executable = bool(path.stat().st_mode & stat.S_IXUSR)
             found[name] = ("program" if executable else "file", path.read_bytes())
     return found
-
-
-def message(*arguments: object, **options: object) -> str:
-    with pytest.raises(SourceError) as error:
-        pin(*arguments, **options)  # type: ignore[arg-type]
-    return str(error.value)
 
 
 def change_everything(repo: Path) -> None:
@@ -247,47 +229,7 @@ def test_in_place_means_the_folder_as_it_will_be(repo: Path, cache: Path) -> Non
     assert "in_place needs a local folder" in message(f"file://{repo}", in_place=True)
 
 
-# -- what no patch can hold ----------------------------------------------------------------------------------------
-
-
-def test_large_changes_are_refused_with_the_largest_files(repo: Path) -> None:
-    with (repo / "weights.pt").open("wb") as file:
-        file.truncate(LIMIT)
-    (repo / "small.py").write_text("x")
-    told = message(str(repo))
-    assert "weights.pt (20.0 MB)" in told
-    assert "list data in .gitignore" in told
-
-
-def test_a_repository_inside_is_refused_by_name(repo: Path) -> None:
-    repository(repo / "inner")
-    assert "inner/ is a repository of its own; list it in .gitignore" in message(str(repo))
-
-
-def test_an_unresolved_merge_is_refused(repo: Path) -> None:
-    git(repo, "checkout", "--quiet", "-b", "other")
-    commit(repo, "theirs")
-    git(repo, "checkout", "--quiet", "main")
-    commit(repo, "ours")
-    with pytest.raises(Exception, match="merge"):
-        git(repo, "merge", "--quiet", "other")
-    assert "train.py has an unresolved merge" in message(str(repo))
-
-
-def test_a_changed_submodule_is_refused_and_a_moved_one_recorded(repo: Path, tmp_path: Path, cache: Path) -> None:
-    library = repository(tmp_path / "library")
-    git(repo, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library), "lib")
-    git(repo, "commit", "--quiet", "-m", "lib")
-    (repo / "lib/train.py").write_text("changed")
-    assert "submodule lib has uncommitted changes; commit them there" in message(str(repo))
-    commit(repo / "lib", "moved")
-    git(repo / "lib", "push", "--quiet", "origin", "HEAD:moved")
-    source, patch = pin(str(repo))
-    assert patch is not None
-    assert (checkout(source, cache, patch) / "lib/train.py").read_text() == "moved"
-
-
-# -- where commits come from ---------------------------------------------------------------------------------------
+# -- where commits come from ------------------------------------------------------------------------------------------
 
 
 def test_a_commit_outlives_its_branch(repo: Path, cache: Path) -> None:
@@ -322,49 +264,3 @@ def test_a_password_in_the_remotes_address_is_not_recorded(repo: Path) -> None:
     git(repo, "remote", "add", "origin", "https://ann:secret@host.invalid/x.git")
     git(repo, "update-ref", "refs/remotes/origin/main", "HEAD")
     assert pin(str(repo))[0].repo == "https://host.invalid/x.git"
-
-
-# -- hostile patches -----------------------------------------------------------------------------------------------
-
-OUTSIDE = """\
-diff --git a/../outside.py b/../outside.py
-new file mode 100644
---- /dev/null
-+++ b/../outside.py
-@@ -0,0 +1 @@
-+x
-"""
-
-THROUGH_A_LINK = """\
-diff --git a/link b/link
-new file mode 120000
---- /dev/null
-+++ b/link
-@@ -0,0 +1 @@
-+/tmp
-\\ No newline at end of file
-diff --git a/link/launcher-outside b/link/launcher-outside
-new file mode 100644
---- /dev/null
-+++ b/link/launcher-outside
-@@ -0,0 +1 @@
-+x
-"""
-
-INTO_GIT = OUTSIDE.replace("../outside.py", ".git/hooks/post-checkout")
-
-
-@pytest.mark.parametrize("content", [OUTSIDE, THROUGH_A_LINK, INTO_GIT, "no patch at all\n"])
-def test_a_patch_that_leaves_its_tree_is_refused(repo: Path, cache: Path, content: str) -> None:
-    patch = Patch(content.encode(), ())
-    source = Source(folder=str(repo), commit=git(repo, "rev-parse", "HEAD"), patch=patch.digest)
-    with pytest.raises(SourceError, match="git -C"):
-        checkout(source, cache, patch)
-    assert not list(cache.rglob("*outside*"))
-    assert not Path("/tmp/launcher-outside").exists()  # noqa: S108 - where the patch would have written
-
-
-def test_a_patch_that_is_not_what_its_digest_says_is_refused(repo: Path, cache: Path) -> None:
-    source = Source(folder=str(repo), commit=git(repo, "rev-parse", "HEAD"), patch=hashlib.sha256(b"right").hexdigest())
-    with pytest.raises(SourceError, match=r"the stored patch .* is damaged"):
-        checkout(source, cache, Patch(b"wrong", ()))

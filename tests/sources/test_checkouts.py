@@ -17,16 +17,6 @@ from launcher.spec import Source
 from tests.sources.repositories import checkout, commit, git, repository
 
 
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    return repository(tmp_path / "repo")
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
 def test_files_of_a_checkout_cannot_be_written_and_programs_may_add_theirs(repo: Path, cache: Path) -> None:
     tree = checkout(pin(str(repo))[0], cache)
     assert not (tree / "train.py").stat().st_mode & 0o222

@@ -13,7 +13,7 @@ import pytest
 from launcher.errors import SourceError
 from launcher.sources import pin as pin_with_changes
 from launcher.spec import Source
-from tests.sources.repositories import checkout, commit, git, repository
+from tests.sources.repositories import checkout, commit, git
 
 NOWHERE = "0" * 40
 
@@ -29,16 +29,6 @@ def message(action: Callable[[], object]) -> str:
     with pytest.raises(SourceError) as error:
         action()
     return str(error.value)
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    return repository(tmp_path / "repo")
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
 
 
 # -- pinning a folder ----------------------------------------------------------------------------------------------

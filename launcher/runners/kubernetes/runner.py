@@ -37,7 +37,6 @@ POLL_SECONDS = 5.0
 """How often all runs are looked at; what changes is looked at at once."""
 ADMITTED = 5000
 """How many runs a cluster has at a time, waiting or running: each is two objects, which all of its parts watch."""
-
 AT_ONCE = 8
 """How many calls are made at a time."""
 

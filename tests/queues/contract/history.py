@@ -1,5 +1,4 @@
-"""What every store must honour about the past: the event log, why items waited, and which agents were there. Stores'
-own tests inherit it beside `StoreContract`."""
+"""What every store must honour about the past: the event log, why items waited, and which agents were there."""
 
 from __future__ import annotations
 
@@ -14,8 +13,8 @@ from launcher.outcome import Cancelled, Failed, Finished, Ran
 from launcher.queues import Progress, Store, history
 from launcher.waits import ALL_NEEDS, Stall
 from tests.conftest import until
-from tests.queues.needs_contract import asking
-from tests.queues.store_contract import EVERYTHING, agent, one, pop, push_and_pop, push_one, spec, start
+from tests.queues.contract.needs import asking
+from tests.queues.steps import EVERYTHING, agent, one, pop, push_and_pop, push_one, spec, start
 
 PENDING, LEASED, RUNNING = RunState.PENDING, RunState.LEASED, RunState.RUNNING
 

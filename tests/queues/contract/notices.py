@@ -1,4 +1,4 @@
-"""What every store must honour about notices: each is sent once, whoever comes first. Stores' own tests inherit it."""
+"""What every store must honour about notices: each is sent once, whoever comes first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from launcher.item import ItemFilter, Sweep
 from launcher.notices import TRIES, Notice, parsed
 from launcher.outcome import Failed, Finished
 from launcher.queues import Store, sweeps
-from tests.queues.store_contract import EVERYTHING, at_once, pop, spec
+from tests.queues.steps import EVERYTHING, at_once, pop, spec
 
 NOTIFY = parsed([{"command": ["tell"]}, {"webhook": "https://host.invalid/x", "secret": "KEY", "on": ["50%", "end"]}])
 

@@ -1,9 +1,9 @@
-"""What every store must honour about records. Stores' own tests inherit it beside `StoreContract`."""
+"""What every store must honour about records."""
 
 from __future__ import annotations
 
 from launcher.queues import Store
-from tests.queues.store_contract import OpenAgain, at_once
+from tests.queues.steps import OpenAgain, at_once
 
 
 class RecordsContract:

@@ -1,5 +1,4 @@
-"""What every store must honour about items that ask for CPUs, memory, GPUs or places in limits. Stores' own tests
-inherit it beside `StoreContract`."""
+"""What every store must honour about items that ask for CPUs, memory, GPUs or places in limits."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from launcher.outcome import Failed, Finished
 from launcher.queues import Store
 from launcher.slots import Room
 from tests.conftest import until
-from tests.queues.store_contract import (
+from tests.queues.steps import (
     EVERYTHING,
     Broken,
     OpenAgain,

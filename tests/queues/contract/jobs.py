@@ -1,4 +1,4 @@
-"""What every store must honour about jobs. Stores' own tests inherit it beside `StoreContract`."""
+"""What every store must honour about jobs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from launcher.errors import NotFoundError
 from launcher.item import JobVersion
 from launcher.queues import Store
-from tests.queues.store_contract import OpenAgain, at_once
+from tests.queues.steps import OpenAgain, at_once
 
 
 def version(commit: str = "a", name: str = "team/vision/train", **changes: Any) -> JobVersion:

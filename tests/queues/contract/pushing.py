@@ -1,4 +1,4 @@
-"""What every store must honour about pushes. Stores' own tests inherit it beside `StoreContract`."""
+"""What every store must honour about pushes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ import pytest
 
 from launcher.errors import NotFoundError, StoreError
 from launcher.item import Item, ItemFilter, QueueInfo, Receipt, Sweep
-from launcher.outcome import Failed, Finished
+from launcher.outcome import Failed
 from launcher.policy import MAX_ATTEMPTS
 from launcher.queues import Store, adding, staging
 from launcher.spec import LaunchSpec
-from tests.queues.store_contract import (
+from tests.queues.steps import (
     EVERYTHING,
     LEASED,
     PENDING,
     Broken,
     OpenAgain,
-    at_once,
     everything,
     ids,
     pop,
@@ -148,55 +147,6 @@ class PushingContract:
         receipt = store.push(Sweep("s"), [spec(seed) for seed in range(number)])
         assert (receipt.sweep, receipt.added, receipt.present) == ("s", number, 0)
         assert list(receipt.ids) == ids(store.items(EVERYTHING))[:shown]
-
-    def test_specs_that_the_sweep_has_already_are_left_out(self, store: Store) -> None:
-        first = store.push(Sweep("s"), [spec(seed) for seed in range(3)])
-        second = store.push(Sweep("s"), [spec(seed) for seed in range(5)])
-        assert (second.added, second.present, len(second.ids)) == (2, 3, 2)
-        assert ids(store.items(EVERYTHING)) == [*first.ids, *second.ids]
-        assert [item.point for item in store.items(EVERYTHING)] == [(f"seed={seed}",) for seed in range(5)]
-
-    def test_again_adds_them_again(self, store: Store) -> None:
-        store.push(Sweep("s"), [spec(seed) for seed in range(3)])
-        assert store.push(Sweep("s"), [spec(seed) for seed in range(3)], again=True).added == 3
-        assert len(states(store)) == 6
-
-    def test_who_asks_under_which_run_id_and_how_urgently_makes_no_other_spec(self, store: Store) -> None:
-        store.push(Sweep("s"), [spec(1, author="me", run_id="mine")])
-        same = [spec(1), spec(1, author="you"), spec(1, run_id="yours"), spec(1, run_id="mine"), spec(1, priority=0)]
-        assert store.push(Sweep("s"), same) == Receipt("s", 0, 5, (), 0, {PENDING: 5})
-
-    def test_another_document_queue_or_sweep_makes_another_spec(self, store: Store) -> None:
-        store.create_queue(QueueInfo("gpu", "slurm"))
-        store.push(Sweep("s"), [spec(1)])
-        assert store.push(Sweep("s"), [spec(1, queue="gpu"), spec(1, name="n"), spec(2)]).added == 3
-        assert store.push(Sweep("t"), [spec(1)]).added == 1
-        assert store.push(None, [spec(1)]).added == 1
-        assert store.push(None, [spec(1)]).added == 1
-
-    def test_specs_whose_items_have_ended_are_present_still(self, store: Store) -> None:
-        store.push(Sweep("s"), [spec(1)])
-        [lease] = pop(store)
-        store.finish([(lease, Finished())])
-        assert store.push(Sweep("s"), [spec(1)]).present == 1
-
-    def test_a_sweep_pushed_from_two_stores_one_after_the_other_is_one_sweep(
-        self, store: Store, open_again: OpenAgain
-    ) -> None:
-        assert store.push(Sweep("s"), [spec(seed) for seed in range(4)]).added == 4
-        assert open_again().push(Sweep("s"), [spec(seed) for seed in range(6)]) == Receipt(
-            "s", 2, 4, tuple(ids(store.items(EVERYTHING))[4:]), 0, {PENDING: 4}
-        )
-        assert [sweep.name for sweep in store.sweeps()] == ["s"]
-
-    def test_a_sweep_pushed_from_two_stores_at_once_has_each_spec_once(
-        self, store: Store, open_again: OpenAgain
-    ) -> None:
-        stores = [store, open_again()]
-        receipts = at_once(2, lambda place: stores[place].push(Sweep("s"), (spec(seed) for seed in range(300))))
-        assert sorted((receipt.added, receipt.present) for receipt in receipts) == [(0, 300), (300, 0)]
-        assert {item.point for item in store.items(EVERYTHING)} == {(f"seed={seed}",) for seed in range(300)}
-        assert len(states(store)) == 300
 
     def test_a_run_id_that_the_store_has_is_refused_by_name(self, store: Store) -> None:
         push_one(store, run_id="taken")
