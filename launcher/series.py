@@ -142,7 +142,8 @@ def _points(lines: Iterable[bytes], step: str = STEP) -> Iterator[dict[str, Any]
     for line in lines:
         try:
             point = json.loads(line)
-        except (ValueError, RecursionError):
+            canonical.encode(point)  # as in launcher.runners.verdict
+        except (ValueError, TypeError, RecursionError):
             continue
         if isinstance(point, dict) and _is_number(point.get(step)) and -LARGEST <= point[step] < LARGEST:
             yield point

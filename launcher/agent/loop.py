@@ -18,10 +18,11 @@ from launcher.agent.ahead import Ahead
 from launcher.agent.hand import Hand
 from launcher.agent.heartbeat import heard
 from launcher.agent.host import describe
-from launcher.agent.neighbours import UNFIT_SECONDS, Neighbours, of_engine
+from launcher.agent.neighbours import UNFIT_SECONDS, Neighbours
 from launcher.agent.notifier import Notifier
 from launcher.agent.places import Places
 from launcher.agent.preparing import Preparing
+from launcher.agent.recovery import Recovery
 from launcher.agent.reports import Reports
 from launcher.agent.runs import AgentEvent, Prepared, Run, not_started, traced
 from launcher.agent.stalls import Stalls
@@ -33,7 +34,7 @@ from launcher.item import Lease
 from launcher.outcome import Cancelled, Lost, Outcome, Preempted
 from launcher.queues import LEASE_SECONDS, Store
 from launcher.runners import Runners
-from launcher.slots import Needs, Slots, discover
+from launcher.slots import Slots, discover
 from launcher.sources import Checkouts
 from launcher.tracing import RunTraces
 
@@ -93,6 +94,10 @@ class Agent:
         self._notifier = Notifier(store, self.info.id, root, given, lease_seconds / 3, hear)
         self._reports = Reports(store, self.info.id, self._ahead, self._notifier.hear)
         self._neighbours = Neighbours(store, self.info, lease_seconds, hear, 0 if drain else UNFIT_SECONDS)
+        self._recovery = Recovery(
+            self._neighbours, self._strays, self._runners.of, root / "runs", self._runs, self._reports, self._slots,
+            self._checkouts, self._end,
+        )  # fmt: skip
         self._stalls = Stalls(store, self.info.id, lease_seconds / 6)  # it steps that often at least
 
     def run(self) -> bool:
@@ -109,6 +114,9 @@ class Agent:
         returns how many runs go on."""
         with self._registered():
             self._look_after()
+            while self._neighbours.unsure and not self._stops:
+                self._wake.wait(self._lease_seconds / 6)
+                self._look_after()
             self._reports.exchange()
             while take and self._fill():
                 pass
@@ -143,7 +151,8 @@ class Agent:
                 self._stalls.look(partial(self._places.names, remote=False), room, time.time())
             watched = bool(self._starts or self._ahead or (self._hand.local() if self._stops else self._runs))
             held_up = (self._places.engine_full or self._troubles.folder_fails) and not self._stops
-            waits = watched or took or held_up or (self._drain and self._places.due() is not None)
+            to_come = self._drain and (self._places.due() is not None or self._neighbours.unsure)
+            waits = watched or took or held_up or to_come
             more = waits or not (self._stops or self._drain)
             if more:
                 woken = not self._store.wait(self._wake, self._idle_seconds()) and self._wake.is_set()
@@ -154,6 +163,8 @@ class Agent:
             raise
         except StoreError as error:
             self._fresh = False
+            self._obey()  # time is kept meanwhile
+            self._poll()
             self._wake.wait(self._troubles.store_fails(error))
             return self._stops < 2 and not (self._stops and not (self._runs or self._starts))
         return more
@@ -163,7 +174,8 @@ class Agent:
         if not self._fresh:
             self._looked = time.monotonic()
             self._places.look_again()
-        self._recover()
+        if not self._stops:
+            self._recovery.look(self._places.names(), self._places.resources, self._lease_seconds)
         if not self._fresh:
             self._watch(self._store.leases(self.info.id))
         self._obey()
@@ -184,7 +196,7 @@ class Agent:
         known = self._hand.tokens() | self._reports.tokens()
         for lease in self._store.held(self.info.id) if held.keys() - known else ():
             if lease.token not in known:  # it was granted, and the store's answer was lost on its way
-                self._take_over(lease, Preempted("the store's answer did not reach its agent", begun=False))
+                self._recovery.take_over(lease, Preempted("the store's answer did not reach its agent", begun=False))
         lost = {token for token, run in self._runs.items() if run.remote and token not in held}
         for token in self._store.valid(lost):
             del self._runs[token]  # another agent took it over while we were silent: it is watched there
@@ -213,8 +225,13 @@ class Agent:
         run.runner.cancel(run.lease.token, run.handle)
 
     def _collect(self) -> None:
-        """See what has started, and poll all runs, one call a runner; what has ended is to be reported. What was taken
-        ahead begins in its place."""
+        """See what has started and ended; what was taken ahead begins in its place."""
+        self._poll()
+        self._give_back(every=bool(self._stops))
+        self._starts.submit(self._ahead.take(self._places.free(self._hand.resources())))
+
+    def _poll(self) -> None:
+        """See what has started, and poll all runs, one call a runner; what has ended is to be reported."""
         self._begin()
         for runner in self._runners.opened():
             handles = {token: run.handle for token, run in self._runs.items() if run.runner is runner}
@@ -225,8 +242,6 @@ class Agent:
                     self._ahead.ended(run, outcome)
                     if not run.abandoned:
                         self._end(run.lease, run.final(outcome))
-        self._give_back(every=bool(self._stops))
-        self._starts.submit(self._ahead.take(self._places.free(self._hand.resources())))
 
     def _give_back(self, *, every: bool) -> None:
         for each in self._ahead.given_back(every=every):
@@ -282,36 +297,7 @@ class Agent:
                 run = self._runs[token] = Run(each.lease, each.runner, found)
                 self._reports.started(run)
 
-    # -- staying alive, and what others left ----------------------------------------------------------------------
-
-    def _recover(self) -> None:
-        """Go on with the runs that agents of this machine left that died; what they had not started is put back."""
-        if self._stops:
-            return
-        left = self._neighbours.look(self._places.names(), time.monotonic())
-        if left:  # before their leases end, so that nobody starts them beside what still runs
-            doomed = {lease.token for _, lease in left if lease.item.handle is None and not of_engine(lease)}
-            self._strays.end(self._places.resources, doomed)
-        for dead, lease in left:
-            self._take_over(lease, Lost(f"its agent (pid {dead.pid}) died before it was started"))
-        if self._strays.since() > self._lease_seconds:
-            self._strays.end(["local-container"])  # what a killed agent asked Docker for may come up later
-
-    def _take_over(self, lease: Lease, unless_started: Outcome) -> None:
-        """A lease that we have from now on, and the run that goes with it, if there is one."""
-        runner = self._runners.of(str(lease.document.get("resource")))
-        try:
-            handle = lease.item.handle or runner.submitted(lease.token, self._root / "runs")
-        except RunnerError:
-            return  # we have the lease, and look again
-        if handle is None:
-            self._end(lease, unless_started)
-            return
-        run = self._runs[lease.token] = Run(lease, runner, handle, adopted=True)
-        if lease.item.handle is None:
-            self._reports.started(run)
-        self._slots.take(lease.token, Needs.of(lease.document), handle.get("gpus", ()))
-        self._checkouts.hold(str(handle.get("code", "")))
+    # -- leaving --------------------------------------------------------------------------------------------------
 
     def _leave(self) -> None:
         deadline = time.monotonic() + self._lease_seconds
@@ -328,6 +314,7 @@ class Agent:
         self._runners.close()
         self._checkouts.close()
         try:
+            self._reports.exchange()  # what ended while the store was away
             self._stalls.close(time.time())
             self._hand_over()
         except StoreError as error:  # others notice that we are silent

@@ -6,14 +6,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from launcher.agent.host import died_here
 from launcher.agent.runs import AgentEvent, Listen
 from launcher.agent.watch import Watch
 from launcher.item import AgentInfo, Lease
 from launcher.outcome import Lost
+from launcher.paths import RunPaths
 from launcher.queues import Store
 from launcher.runners import REMOTE
+from launcher.runners.verdict import written
+from launcher.words import duration
 
 UNFIT_SECONDS = 60.0
 """How long an agent that stays waits for another one with more room, before what only that one could run fails."""
@@ -36,6 +40,9 @@ class Neighbours:
         self._listen = listen
         self._watch = Watch(lease_seconds)
         self._looked = -math.inf
+        self._waited_for: set[str] = set()
+        self.unsure = False
+        """Whether something of our queues may be left by an agent that was not heard for long, and may live still."""
 
     def look(self, queues: Sequence[str], now: float) -> list[tuple[AgentInfo, Lease]]:
         """What is ours from now on, with the agent that held it; `now` is the monotonic clock's time."""
@@ -47,22 +54,40 @@ class Neighbours:
         left = [(other, lease) for other in others if _is_left(other, queues) for lease in self._adopt(other)]
         others = [other for other in others if not other.detached]
         self._fail_unfit([other for other in known if not other.detached], queues)
-        for other in self._watch.silent(others, now):
+        silent = self._watch.silent(others, now)
+        for other in silent:
             reason = f"its agent was silent for more than {self._lease_seconds:g} s"
-            engines = {lease.item.queue for lease in self._store.held(other.id) if of_engine(lease)}
-            if engines:
+            held = self._store.held(other.id)
+            engines = {lease.item.queue for lease in held if of_engine(lease)}
+            if engines or any(map(_has_ended_here, held)):
                 if engines <= set(queues):  # else somebody who serves them goes on with them
-                    left += self._adopt_runs_of_engines(other, reason)
+                    left += self._adopt_known(other, reason)
             elif count := self._store.release(other.id, reason, beats=other.beats):
                 self._listen(AgentEvent("recovered", f"agent {other.id} is silent: {count} items put back"))
+        self.unsure = bool([other for other in others if other not in silent and self._may_live(other, queues)])
         self._looked = now
         return left
 
-    def _adopt_runs_of_engines(self, silent: AgentInfo, reason: str) -> list[tuple[AgentInfo, Lease]]:
-        """An engine's runs are there although their agent is not heard; its others are lost to us."""
+    def _adopt_known(self, silent: AgentInfo, reason: str) -> list[tuple[AgentInfo, Lease]]:
+        """An engine's runs are there although their agent is not heard, and of what ended the exit code may lie here;
+        its others are lost to us."""
         adopted = self._adopt(silent, "is silent", silent.beats)
-        self._store.finish([(lease, Lost(reason)) for lease in adopted if not of_engine(lease)])
-        return [(silent, lease) for lease in adopted if of_engine(lease)]
+        known = [lease for lease in adopted if of_engine(lease) or _has_ended_here(lease)]
+        self._store.finish([(lease, Lost(reason)) for lease in adopted if lease not in known])
+        return [(silent, lease) for lease in known]
+
+    def _may_live(self, other: AgentInfo, queues: Sequence[str]) -> bool:
+        """Whether we have to watch on before we know about what it holds of these queues. Its own clock's time only
+        says that it is worth that."""
+        ago = time.time() - other.seen_at
+        if ago < self._lease_seconds or self._watch.heard(other):
+            return False
+        count = sum(lease.item.queue in queues for lease in self._store.held(other.id))
+        if count and other.id not in self._waited_for:
+            self._waited_for.add(other.id)
+            told = f"agent {other.id}, last heard {duration(ago)} ago, holds {count} items: if it stays silent for"
+            self._listen(AgentEvent("trouble", f"{told} {self._lease_seconds:g} s, we go on with them"))
+        return bool(count)
 
     def _adopt(self, gone: AgentInfo, how: str = "died", beats: int | None = None) -> list[Lease]:
         how = "left" if gone.detached else how
@@ -89,6 +114,12 @@ class Neighbours:
 def _is_left(other: AgentInfo, queues: Sequence[str]) -> bool:
     """Whether somebody must go on with what this agent held, and we can."""
     return set(other.queues) <= set(queues) if other.detached else died_here(other)
+
+
+def _has_ended_here(lease: Lease) -> bool:
+    """Whether the exit code of a run of a machine lies in its folder, and that here: it need not run again."""
+    folder = lease.item.run_dir
+    return folder is not None and not of_engine(lease) and written(RunPaths(Path(folder))) is not None
 
 
 def of_engine(lease: Lease) -> bool:

@@ -48,6 +48,8 @@ class Preparing:
             return Preempted(f"its code could not be read: {error}", begun=False)
         except (LaunchError, OSError) as error:
             return Failed("prepare", str(error))
+        except Exception as error:  # whatever a spec brings ends its own run, not the others of this agent
+            return Failed("prepare", f"internal error, please report it: {error!r}")
         return late(lease, taken) or Prepared(lease, runner, request, code)
 
 

@@ -23,6 +23,7 @@ class Watch:
 
     seconds: float
     _heard: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _beaten: set[str] = field(default_factory=set)
     _looked: float | None = None
     _watched: float = 0.0
 
@@ -35,7 +36,14 @@ class Watch:
         lost = []
         for agent in agents:
             beats, since = before.get(agent.id, (agent.beats, self._watched))
-            self._heard[agent.id] = (agent.beats, since if beats == agent.beats else self._watched)
+            if beats != agent.beats:
+                since = self._watched
+                self._beaten.add(agent.id)
+            self._heard[agent.id] = (agent.beats, since)
             if self._watched - self._heard[agent.id][1] > self.seconds:
                 lost.append(agent)
         return lost
+
+    def heard(self, agent: AgentInfo) -> bool:
+        """Whether this agent has beaten since it is watched."""
+        return agent.id in self._beaten

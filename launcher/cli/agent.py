@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
@@ -10,7 +9,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +17,15 @@ import click
 from launcher import tracing
 from launcher.agent import Agent, AgentEvent
 from launcher.agent.host import died_here
-from launcher.cli.printing import label, on_terminal, shown
+from launcher.cli.agent_events import displayed
 from launcher.cli.status import HOLDS
 from launcher.cli.targets import agent_folder, folder_option, opened, store_option
 from launcher.errors import LaunchError, NotFoundError, UsageError, suggest
-from launcher.item import HELD, RunState
-from launcher.outcome import Failed, Finished
+from launcher.item import RunState
 from launcher.queues import Store
 from launcher.runners import NEEDED, PROGRAMS, REMOTE, RUNNABLE, runnable_here
 from launcher.runners.kubernetes.policy import FIELDS
 from launcher.slots import chosen, discover
-from launcher.terminal import clean
 
 OTHERS = "that this agent cannot run"
 """What waits without being held: it asks for more room than there is, or is for an engine that is not here."""
@@ -94,7 +90,7 @@ def agent(
             queues = engine_queues(target, queues)
         _check_queues(target, queues)
         root = agent_folder(target, folder)
-        with _display(target, drain, log_format) as listen:
+        with displayed(target, drain, log_format) as listen:
             worker = Agent(
                 target, root, queues=queues or None, max_jobs=max_jobs, drain=drain, slots=slots,
                 runner_options=options, listen=listen,
@@ -160,7 +156,7 @@ def sync(queues: tuple[str, ...], folder: Path | None, store: str | None) -> Non
         _must_detach(target, "launcher sync")
         queues = engine_queues(target, queues)
         _check_queues(target, queues)
-        with _display(target, False, "text") as listen:
+        with displayed(target, False, "text") as listen:
             left = Agent(target, agent_folder(target, folder), queues=queues, listen=listen).pass_once(take=False)
     click.echo(f"{left:,} runs go on" if left else "no run goes on")
 
@@ -224,86 +220,3 @@ def _stopping_on_signals(worker: Agent, listen: Callable[[AgentEvent], None]) ->
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def describe(event: AgentEvent) -> str:
-    """One line about an event."""
-    if event.lease is None:
-        return event.text
-    item = event.lease.item
-    head = f"{item.id}  {label(item)}"
-    match event.outcome:
-        case None:
-            return f"started    {head}"
-        case _ if event.kind == "refused":
-            return f"refused    {head}: the lease went to another agent"
-        case Finished(result):
-            metrics = "  ".join(f"{name}={shown(value)}" for name, value in (result or {}).items())
-            return f"finished   {head}  {metrics}"
-        case Failed(stage, reason):
-            return f"failed     {head}: {stage}: {reason}"
-        case other:
-            return f"{type(other).__name__.lower():<9}  {head}: {other.reason}"
-
-
-def as_json(event: AgentEvent) -> str:
-    """An event as one line of JSON: `event` is its kind, `message` what people read; what is not known is left out."""
-    outcome = event.outcome
-    troubled = event.kind in ("recovered", "refused", "trouble") or isinstance(outcome, Failed)
-    told: dict[str, Any] = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "level": "warning" if troubled else "info",
-        "event": event.kind,
-        "message": describe(event),
-    }
-    if event.lease:
-        item = event.lease.item
-        told |= {"item": item.id, "sweep": item.sweep, "queue": item.queue, "attempt": item.attempt}
-    if outcome:
-        named = ("stage", "reason", "exit_code", "result")
-        told |= {"outcome": type(outcome).__name__.lower()} | {name: getattr(outcome, name, None) for name in named}
-    return json.dumps({name: value for name, value in told.items() if value is not None}, ensure_ascii=False)
-
-
-@contextmanager
-def _display(store: Store, drain: bool, log_format: str) -> Iterator[Callable[[AgentEvent], None]]:
-    """What hears the agent's events: plain lines, or lines above a bar that counts the queues' items; JSON as asked."""
-    if log_format == "json":
-        yield lambda event: click.echo(as_json(event))
-        return
-    if not on_terminal():
-        yield lambda event: click.echo(clean(describe(event)))
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-    from rich.text import Text
-
-    console = Console()
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=not drain) as bar:
-        task = bar.add_task("waiting", total=_open_items(store) or None)
-        done = 0
-
-        def listen(event: AgentEvent) -> None:
-            nonlocal done
-            ended = event.kind == "ended"
-            done += ended
-            left = _open_items(store)
-            description = "running" if left else "waiting" if not drain else "done"
-            bar.update(task, completed=done, total=done + left or None, description=description)
-            if event.kind != "started":
-                style = {Finished: "green", Failed: "red"}.get(type(event.outcome), "yellow")
-                bar.console.print(Text(clean(describe(event)), style=style if ended else "yellow"))
-
-        yield listen
-
-
-def _open_items(store: Store) -> int:
-    unfinished = {RunState.PENDING, *HELD}
-    return sum(count.number for count in store.counts() if count.state in unfinished)

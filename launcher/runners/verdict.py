@@ -90,7 +90,8 @@ def read_result(paths: RunPaths) -> tuple[dict[str, Any] | None, str | None]:
         return None, f"the result cannot be read: {error}"
     try:
         result = canonical.finite(json.loads(text))
-    except (ValueError, RecursionError) as error:
+        canonical.encode(result)  # JSON can hold what no UTF-8 can, and nest deeper than others read
+    except (ValueError, TypeError, RecursionError) as error:
         return None, f"the result is not JSON ({error}): {text[:LONGEST_LINE]!r} in {paths.result}"
     if not isinstance(result, dict):
         return None, f"the result is {text[:LONGEST_LINE]!r}, expected a JSON object of metrics, in {paths.result}"

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from launcher.agent import AgentEvent
-from launcher.cli.agent import as_json
-from tests.conftest import Project, Result
+from launcher.cli import agent_events
+from launcher.cli.agent_events import as_json
+from launcher.errors import StoreError
+from launcher.queues.sqlite import SqliteStore
+from tests.conftest import PATIENCE_SECONDS, Project, Result
 
 Cli = Callable[..., Result]
 PROGRAM = """\
@@ -64,3 +70,44 @@ def test_an_event_about_the_agent_itself_has_its_text() -> None:
     told = json.loads(as_json(AgentEvent("trouble", "heartbeat: é")))
     del told["time"]
     assert told == {"level": "warning", "event": "trouble", "message": "heartbeat: é"}
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_an_agent_works_on_when_nobody_reads_its_output_any_more(
+    project: Project, ids: list[str], log_format: str
+) -> None:
+    with project.start("agent", "--drain", "--log-format", log_format) as agent:
+        assert agent.stdout
+        agent.stdout.readline()
+        agent.stdout.close()
+        assert agent.stderr
+        told = agent.stderr.read()
+        assert agent.wait(PATIENCE_SECONDS) == 0
+    assert told == "launcher: the output cannot be written: Broken pipe; we work on\n"
+    assert states(project) == ["finished", "failed"]
+
+
+def test_an_agent_works_on_when_there_is_no_room_for_its_output(project: Project, ids: list[str]) -> None:
+    command = [sys.executable, "-m", "launcher", "agent", "--drain"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=project.folder, stdout=full, stderr=subprocess.PIPE, text=True, check=True)
+    assert done.stderr == "launcher: the output cannot be written: No space left on device; we work on\n"
+    assert states(project) == ["finished", "failed"]
+
+
+def states(project: Project) -> list[str]:
+    return [item["state"] for item in json.loads(project.run("status", "s", "--json").out)]
+
+
+def test_an_agent_on_a_terminal_outlives_its_store_being_away(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(agent_events, "on_terminal", lambda: True)
+    with agent_events.displayed(store, False, "text") as listen:
+
+        def away() -> Any:
+            raise StoreError("the store is away")
+
+        monkeypatch.setattr(store, "counts", away)
+        listen(AgentEvent("trouble", "the store is away; trying again"))
+    assert "the store is away; trying again" in capsys.readouterr().out

@@ -25,6 +25,18 @@ ENDINGS = {
     "writes no object": (
         "import os; open(os.environ['LAUNCHER_RESULT'], 'w').write('[1]')", "failed", "expected a JSON object", 0,
     ),
+    "writes what no UTF-8 holds": (
+        "import os; open(os.environ['LAUNCHER_RESULT'], 'w').write('{\"a\": \"\\\\udce9\"}')", "failed",
+        "the result is not JSON", 0,
+    ),
+    "nests too deep": (
+        "import os; open(os.environ['LAUNCHER_RESULT'], 'w').write('{\"a\": ' + '[' * 300 + ']' * 300 + '}')", "failed",
+        "the result is not JSON", 0,
+    ),
+    "writes a point that no UTF-8 holds": (
+        "import os; open(os.environ['LAUNCHER_RUN_DIR'] + '/series.jsonl', 'w').write("
+        "'{\"step\": 1, \"\\\\udce9\": 2}\\n{\"step\": 2, \"a\": 1}\\n')", "finished", None, 0,
+    ),
     "removes its folder": (
         "import os, shutil; shutil.rmtree(os.environ['LAUNCHER_RUN_DIR'])", "failed", "is gone, and with it", 0,
     ),
