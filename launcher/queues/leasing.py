@@ -151,14 +151,22 @@ class Leasing:
             for row in ours:
                 if "series" in row:
                     db.execute(self._sql("keep_series"), {"id": row["id"], "points": row["series"]})
-            self._hold_failing(db, [row for row in ours if row.get("state") == rows.FAILED])
+            self._hold_failing(db, [row for row in ours if row.get("state") == rows.FAILED and not row["again"]])
+            if returned := [row["id"] for row in ours if row.get("again")]:
+                db.execute(self._sql("hold_returned"), {"ids": canonical.encode(returned)})
             return done
 
         return written
 
-    def _hold_failing(self, db: Any, unwell: Iterable[Any]) -> None:
-        if sweeps := {row["sweep"] for row in unwell} - {None}:
-            db.execute(self._sql("hold_failing_sweeps"), {"sweeps": canonical.encode(sorted(sweeps))})
+    def _hold_failing(self, db: Any, failed: Iterable[Any]) -> None:
+        if sweeps := {row["sweep"] for row in failed} - {None}:
+            named = {"sweeps": canonical.encode(sorted(sweeps))}
+            self._before_stop(db, named)
+            db.execute(self._sql("stop_failing_sweeps"), named)
+            db.execute(self._sql("hold_failing_sweeps"), named)
+
+    def _before_stop(self, db: Any, sweeps: Mapping[str, Any]) -> None:
+        """What a dialect must do so that failures that are told at once are counted together."""
 
     def heartbeat(self, agent: str) -> None:
         """See `Store.heartbeat`."""

@@ -230,6 +230,9 @@ class PostgresStore(SqlStore):
         if look["limited"]:
             db.execute(self._sql("lock_limited_queues"), wanted)
 
+    def _before_stop(self, db: Any, sweeps: Mapping[str, Any]) -> None:
+        db.execute(self._sql("lock_stops"), sweeps)
+
     def _add(self, sweep: Sweep | None, gathered: Gathered, *, again: bool) -> Receipt:
         return _untangled(super()._add, sweep, gathered, again=again)
 

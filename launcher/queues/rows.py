@@ -107,7 +107,8 @@ def _another_attempt(lease: Lease, outcome: Outcome, grant: int, now: float) -> 
     retry = Retry.of(lease.document)
     if not retry.covers(outcome):
         return {}
-    delay = 0.0 if grant else retry.delay(lease.item.attempt)
+    given = max(0, lease.item.max_attempts - retry.max_attempts)  # starts that cost none of the attempts
+    delay = 0.0 if grant else retry.delay(max(1, lease.item.attempt - given))
     return {"again": True, "not_before": now + delay if delay else None}
 
 

@@ -100,7 +100,10 @@ class SqlStore(Leasing, Catalog, History, Jobs, Records, Sweeps, Upkeep):
 
     def resume(self, which: ItemFilter) -> int:
         """See `Store.resume`."""
-        return self._change_items("resume_items", which)
+        with self._session() as db, self._transaction(db):
+            number = self._change(db, "resume_items", which)
+            db.execute(self._sql("end_stops"), {"sweep": which.sweep})
+            return number
 
     def set_priority(self, which: ItemFilter, priority: int) -> int:
         """See `Store.set_priority`."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from launcher.errors import LaunchError, NotFoundError, StoreError
 from launcher.item import HELD, TERMINAL, AgentInfo, Count, Item, ItemFilter, QueueInfo, Receipt, RunState
-from launcher.outcome import Cancelled, Finished, Lost, Outcome, Preempted
+from launcher.outcome import Lost, Outcome, Preempted
 from tests.queues.work import Entry, Work, selects, told
 
 PENDING, LEASED, RUNNING = RunState.PENDING, RunState.LEASED, RunState.RUNNING
@@ -24,6 +24,7 @@ class Model:
         self.entries: list[Entry] = []  # oldest first
         self.queues = {"default": QueueInfo("default", "local-process")}
         self.sweeps: dict[str, int | None] = {}
+        self.stopped: set[str] = set()
         self.agents: dict[str, AgentInfo] = {}
 
     # -- what tests ask -------------------------------------------------------------------------------------------
@@ -150,16 +151,19 @@ class Model:
     def finish(self, now: float, ended: Iterable[tuple[str, str, Outcome]]) -> list[bool]:
         """Item, token and outcome of each."""
         done = []
-        unwell = set()
+        failed, returned = set(), []
         for item_id, token, outcome in ended:
             entry = self.entry(item_id)
             ours = entry is not None and entry.token == token and entry.item.state in HELD
             done.append(ours)
             if entry is not None and ours:
                 self._end(now, entry, outcome)
-                if not isinstance(outcome, Finished | Cancelled):
-                    unwell.add(entry.item.sweep)
-        self._hold_failing(unwell)
+                if entry.item.state is FAILED:
+                    failed.add(entry.item.sweep)
+                elif entry.item.state is PENDING:
+                    returned.append(entry)
+        self._hold_failing(failed)
+        self._hold([entry for entry in returned if entry.item.sweep in self.stopped])
         return done
 
     def exchange(
@@ -179,7 +183,8 @@ class Model:
         granted = isinstance(outcome, Preempted)
         never_begun = granted and not outcome.begun
         again = (never_begun or bool(names & policy.causes)) and item.attempt < item.max_attempts + granted
-        pause = 0.0 if granted else policy.pauses[min(item.attempt, len(policy.pauses)) - 1]
+        counted = max(1, item.attempt - max(0, item.max_attempts - policy.attempts))
+        pause = 0.0 if granted else policy.pauses[min(counted, len(policy.pauses)) - 1]
         if again:
             state = CANCELLED if item.stop_requested else PENDING
         backing_off = state is PENDING and pause > 0
@@ -199,9 +204,13 @@ class Model:
             allowed = self.sweeps[str(name)]
             if allowed is None or sum(entry.item.state is FAILED for entry in ours) < allowed:
                 continue
-            for entry in ours:
-                if entry.item.state is PENDING and entry.item.hold in (None, "backoff"):
-                    entry.item = replace(entry.item, hold="failures", not_before=None)
+            self.stopped.add(str(name))
+            self._hold(ours)
+
+    def _hold(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if entry.item.state is PENDING and entry.item.hold in (None, "backoff"):
+                entry.item = replace(entry.item, hold="failures", not_before=None)
 
     def register(self, agent: AgentInfo) -> None:
         known = self.agents.get(agent.id)
@@ -274,6 +283,8 @@ class Model:
         waiting = self._selected(which, lambda item: item.state is PENDING and item.hold in ("paused", "failures"))
         for entry in waiting:
             entry.item = replace(entry.item, hold=None)
+        held = {entry.item.sweep for entry in self.entries if entry.item.hold == "failures"}
+        self.stopped -= {name for name in self.stopped if which.sweep in (None, name) and name not in held}
         return len(waiting)
 
     def set_priority(self, which: ItemFilter, priority: int) -> int:

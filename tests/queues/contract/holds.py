@@ -6,9 +6,20 @@ import time
 from collections import Counter
 
 from launcher.item import Count, ItemFilter, QueueInfo, Sweep
-from launcher.outcome import Failed, Finished
+from launcher.outcome import Failed, Finished, Preempted
 from launcher.queues import Store
-from tests.queues.steps import EVERYTHING, FAILED, NEVER_SECONDS, PENDING, one, pop, spec, wait_for
+from tests.queues.steps import (
+    EVERYTHING,
+    FAILED,
+    NEVER_SECONDS,
+    PENDING,
+    OpenAgain,
+    at_once,
+    one,
+    pop,
+    spec,
+    wait_for,
+)  # fmt: skip
 
 
 class HoldsContract:
@@ -68,6 +79,41 @@ class HoldsContract:
         refused, written = (stale, Failed("run", "x", 1)), (elsewhere, Failed("run", "x", 1))
         assert store.finish([refused, written]) == [False, True]
         assert [item.hold for item in store.items(ItemFilter(sweep="s"))] == [None] * 3
+
+    def test_what_comes_back_holds_no_resumed_sweep_again(self, store: Store) -> None:
+        store.push(Sweep("s", stop_after_failures=1), [spec(seed) for seed in range(4)])
+        failing, given_back, preempted = pop(store, limit=3)
+        store.finish([(failing, Failed("run", "x", 1))])
+        assert store.resume(ItemFilter(sweep="s")) == 1
+        store.finish([(given_back, Preempted("no place", begun=False)), (preempted, Preempted("left"))])
+        assert [item.hold for item in store.items(ItemFilter(sweep="s"))] == [None] * 4
+        [lease, *_] = pop(store)
+        store.finish([(lease, Failed("run", "x", 1))])
+        store.finish([(lease, Preempted("left")) for lease in store.held("a")])
+        assert [item.hold for item in store.items(ItemFilter(sweep="s"))].count("failures") == 2
+
+    def test_what_comes_back_into_a_stopped_sweep_waits_with_the_others(self, store: Store) -> None:
+        store.push(Sweep("s", stop_after_failures=1), [spec(seed) for seed in range(3)])
+        store.push(Sweep("t"), [spec(9)])
+        failing, running, *_, other = pop(store)
+        store.finish([(failing, Failed("run", "x", 1))])
+        store.finish([(running, Preempted("left")), (other, Preempted("left"))])
+        assert {item.point: item.hold for item in store.items(EVERYTHING) if item.state is PENDING} == {
+            ("seed=1",): "failures", ("seed=9",): None,
+        }  # fmt: skip
+        assert store.resume(ItemFilter(sweep="s")) == 1
+        assert len(pop(store)) == 2
+
+    def test_failures_that_are_told_at_once_are_counted_together(self, store: Store, open_again: OpenAgain) -> None:
+        others = [store, open_again()]
+        for number in range(20):
+            name = f"s{number}"
+            store.push(Sweep(name, stop_after_failures=2), [spec(seed) for seed in range(3)])
+            leases = pop(store, limit=2)
+            ended = at_once(2, lambda place, leases=leases: others[place].finish([(leases[place], Failed("run", "x"))]))
+            assert ended == [[True], [True]]
+            [rest] = [item for item in store.items(ItemFilter(sweep=name)) if item.state is PENDING]
+            assert rest.hold == "failures"
 
     def test_what_waited_too_long_counts_among_the_failures_of_its_sweep(self, store: Store) -> None:
         store.push(Sweep("s", stop_after_failures=1), [spec(0, timeout={"queue": 0.001}), spec(1)])

@@ -1,9 +1,4 @@
--- The rest of a sweep in which something just failed waits, once as many of its items have failed as it allows. What
--- was resumed goes on, whatever fails elsewhere.
+-- The rest of a stopped sweep in which something just failed waits. What was resumed goes on, whatever fails elsewhere.
 UPDATE items SET hold = 'failures', not_before = NULL
-WHERE state = 'pending' AND (hold IS NULL OR hold = 'backoff') AND sweep IN (
-    SELECT name FROM sweeps
-    WHERE name IN (SELECT jsonb_array_elements_text(%(sweeps)s::jsonb)) AND stop_after_failures <= (
-        SELECT sum(number) FROM counts WHERE counts.sweep = sweeps.name AND counts.state = 'failed'
-    )
-)
+WHERE state = 'pending' AND (hold IS NULL OR hold = 'backoff')
+    AND sweep IN (SELECT jsonb_array_elements_text(%(sweeps)s::jsonb)) AND sweep IN (SELECT sweep FROM stopped_sweeps)

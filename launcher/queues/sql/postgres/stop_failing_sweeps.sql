@@ -1,0 +1,7 @@
+-- Sweeps in which something just failed are stopped, once as many of their items have failed as they allow.
+INSERT INTO stopped_sweeps
+SELECT name FROM sweeps
+WHERE name IN (SELECT jsonb_array_elements_text(%(sweeps)s::jsonb)) AND stop_after_failures <= (
+    SELECT sum(number) FROM counts WHERE counts.sweep = sweeps.name AND counts.state = 'failed'
+)
+ON CONFLICT DO NOTHING
