@@ -28,15 +28,18 @@ def log(store: Store, which: ItemFilter = EVERYTHING) -> list[LogEntry]:
 
 
 class HistoryContract:
-    @pytest.mark.parametrize(
-        "outcome", [Finished(), Failed("run", "no", 1), Cancelled(), Failed("timeout", "slow"), Failed("lost", "again")]
-    )
-    def test_a_run_ran_when_its_outcome_says(self, store: Store, outcome: Finished | Failed | Cancelled) -> None:
-        lease = push_and_pop(store)
+    @pytest.mark.parametrize("outcome", [Finished(), Failed("run", "no", 1), Cancelled()])
+    @pytest.mark.parametrize("again", [False, True])
+    def test_a_run_ran_when_its_outcome_says(
+        self, store: Store, outcome: Finished | Failed | Cancelled, again: bool
+    ) -> None:
+        push_one(store, retry={"on": ["failed"]} if again else {})
+        [lease] = pop(store)
         start(store, lease)
         now = time.time()
         assert store.finish([(lease, replace(outcome, ran=Ran(now - 100.0, now - 40.0)))]) == [True]
         item = store.item(lease.item.id)
+        assert (item.state is PENDING) is (again and isinstance(outcome, Failed))
         found = store.attempts(item.id)[0] if item.state is PENDING else item
         assert (found.started_at, found.finished_at) == (now - 100.0, now - 40.0)
         assert item.changed_at >= now, "the store heard of it now"
