@@ -14,12 +14,16 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from launcher.analysis.conditions import Condition
 from launcher.errors import NotFoundError, UsageError, suggest
 from launcher.item import Item, ItemFilter, RunState
 from launcher.queues import Store, open_store
 from launcher.settings import data_folder, store_url
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+TOGETHER = 10_000
+"""Items that are named in one filter, each page of which looks all of them up."""
 
 
 def store_option(function: Function) -> Function:
@@ -34,19 +38,20 @@ def json_option(function: Function) -> Function:
 
 
 def filter_options(function: Function) -> Function:
-    """`--queue`, `--state` and `--where`; the command gets them as one filter, `which`."""
+    """`--queue`, `--state` and `--where`; the command gets them as one filter, `which`, for `selected` to apply: its
+    points are the conditions as they were written."""
 
     @wraps(function)
     def gathered(
         *arguments: Any, queue: str | None, states: tuple[str, ...], where: tuple[str, ...], **more: Any
     ) -> Any:
-        which = ItemFilter(queue=queue, states=_states(states), points=_points(where))
+        for text in where:
+            Condition.parse(text)
+        which = ItemFilter(queue=queue, states=_states(states), points=where)
         return function(*arguments, which=which, **more)
 
-    where = (
-        "Only points with this override, written as `launcher status` shows it: model=svm. Repeatable: all must hold."
-    )
-    option = click.option("--where", multiple=True, metavar="KEY=VALUE", help=where)
+    where = "Only these: model=svm, seed!=3, 'lr>=0.2'. Repeatable: all must hold."
+    option = click.option("--where", multiple=True, metavar="CONDITION", help=where)
     return cast(Function, _queue_option(_state_option(option(cast(Any, gathered)))))
 
 
@@ -93,12 +98,6 @@ def _states(given: tuple[str, ...]) -> frozenset[RunState] | None:
     return frozenset(known[name] for name in names) or None
 
 
-def _points(given: tuple[str, ...]) -> tuple[str, ...]:
-    if bad := [text for text in given if "=" not in text]:
-        raise UsageError(f"--where {bad[0]!r} has no value; expected KEY=VALUE, an override of the points")
-    return given
-
-
 @contextmanager
 def opened(url: str | None, *, read_only: bool = False, as_is: bool = False) -> Iterator[Store]:
     """The store of a command, closed at its end; see `launcher.queues.open_store`."""
@@ -123,7 +122,13 @@ def agent_folder(store: Store, folder: Path | None) -> Path:
 
 def selected(store: Store, names: Sequence[str], which: ItemFilter | None = None) -> list[ItemFilter]:
     """What arguments name (sweeps by name, else items by ID or by a unique beginning of one), as far as `which` selects
-    it; `which` alone where they name nothing. NotFoundError for an unknown sweep, item or queue."""
+    it; `which` alone where they name nothing. NotFoundError for an unknown sweep, item or queue, UsageError for a
+    condition on what none of them has."""
+    filters = _named(store, names, which)
+    return _meeting(store, filters, filters[0].points) if filters[0].points else filters
+
+
+def _named(store: Store, names: Sequence[str], which: ItemFilter | None) -> list[ItemFilter]:
     which = which or ItemFilter()
     known = {sweep.name for sweep in store.sweeps()}
     _check(store, which, known)
@@ -137,6 +142,24 @@ def selected(store: Store, names: Sequence[str], which: ItemFilter | None = None
     filters = [replace(which, sweep=name) for name in sweeps]
     items = tuple(dict.fromkeys(_item_id(store, name, known) for name in names if name not in known))
     return [*filters, replace(which, ids=items)] if items else filters
+
+
+@many_rows
+def _meeting(store: Store, filters: Sequence[ItemFilter], texts: Sequence[str]) -> list[ItemFilter]:
+    """What filters select of the items for which these conditions hold. Where all of them name overrides that items
+    have, written so, the store finds them; else their records are read, as `launcher results` does it."""
+    from launcher.analysis.table import COLUMNS, tabulate
+
+    conditions = [Condition.parse(text) for text in texts]
+    if all(each.sign == "=" and each.column not in COLUMNS for each in conditions) and all(
+        store.newest(replace(each, states=None), 1) for each in filters
+    ):
+        return list(filters)
+    whole = [replace(each, points=(), states=None) for each in filters]
+    table = tabulate(record for each in whole for record in store.run_records(each)).where(conditions)
+    ids = tuple(dict.fromkeys(table.facts["id"]))
+    found = ItemFilter(queue=filters[0].queue, states=filters[0].states)
+    return [replace(found, ids=ids[first : first + TOGETHER]) for first in range(0, max(len(ids), 1), TOGETHER)]
 
 
 def _item_id(store: Store, name: str, sweeps: set[str]) -> str:
