@@ -30,7 +30,18 @@ Cli = Callable[..., Result]
         (["add", "-cd", "nowhere"], "nowhere does not exist; name it with --config-dir"),
         (["add", "-m", "seed=range(0)"], "seed=range(0): no value, so the grid is empty; give this key at least one"),
         (["add", "seed=1,2"], "seed=1,2: several values for one run; add -m"),
-        (["add", "-m", "seed=", "lr"], "override 'lr' does not parse"),
+        (["add", "-m", "seed=", "lr=[1"], "override 'lr=[1' does not parse"),
+        (
+            ["add", "-m", "--sweep", "a b", "seed=1,2", "python", "train.py", "lr=1"],
+            "'python' is no override (key=value) and no sweep file (.yaml); the command to run follows --: "
+            "launcher add -m --sweep 'a b' seed=1,2 -- python train.py lr=1\n",
+        ),
+        (
+            ["plan", "~seed", "lr"],
+            "'lr' is no override (key=value) and no sweep file (.yaml); the command to run follows",
+        ),
+        (["add", "lr", "--", "true"], "'lr' is no override (key=value) and no sweep file (.yaml)\n"),
+        (["add", "conf/config"], "and no sweep file (.yaml); did you mean 'conf/config.yaml'?\n"),
         (["add", "-m", "lr=interval(0,1)"], "lr=interval(0,1): an interval has no points"),
         (["add", "-m", "lr=range(0,1,1e-9)"], "lr=range(0,1,1e-9): 1,000,000,000 values; a range of floats"),
         (["add", "--app", "'train.py"], '--app "\'train.py" is not quoted as a shell would take it: No closing quot'),
