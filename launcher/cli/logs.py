@@ -22,10 +22,10 @@ BLOCK = 1 << 16
 
 
 @click.command()
-@click.argument("item_id", metavar="ID")
+@click.argument("item_id", metavar="ID", required=False)
 @click.option("--follow", "-f", is_flag=True, help="Go on printing until the run ends.")
 @store_option
-def logs(item_id: str, follow: bool, store: str | None) -> None:
+def logs(item_id: str | None, follow: bool, store: str | None) -> None:
     """Print what a run wrote to its output."""
     with opened(store) as target:
         item = found_item(target, item_id)

@@ -16,7 +16,7 @@ import click
 
 from launcher.analysis.conditions import Condition
 from launcher.errors import NotFoundError, UsageError, suggest
-from launcher.item import Item, ItemFilter, RunState
+from launcher.item import Item, ItemFilter, RunState, Sweep
 from launcher.queues import Store, open_store
 from launcher.settings import data_folder, store_url
 
@@ -24,6 +24,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 TOGETHER = 10_000
 """Items that are named in one filter, each page of which looks all of them up."""
+
+NEWEST = 5
+"""Items that are named where one was expected."""
 
 
 def store_option(function: Function) -> Function:
@@ -182,8 +185,27 @@ def _check(store: Store, which: ItemFilter, sweeps: set[str]) -> None:
             raise NotFoundError(f"no queue named {which.queue!r}; {suggest(which.queue, queues)}")
 
 
-def found_item(store: Store, name: str) -> Item:
-    """The item of an ID or of a unique beginning of one; for a sweep's name, NotFoundError says what shows a sweep."""
+def sweeps_or_last(store: Store, names: Sequence[str]) -> list[Sweep]:
+    """The sweeps of these names; without any the one that was added last, which is told. NotFoundError for unknown
+    names, and where there is no sweep."""
+    if not names:
+        last = next(reversed(store.sweeps()), None)
+        if last is None:
+            raise NotFoundError(f"there is no sweep in {store.url}; launcher add adds one")
+        click.echo(f"launcher: no sweep is named; this is {last.name!r}, which was added last", err=True)
+        return [last]
+    from launcher.analysis.frames import found_sweeps  # a table needs it, `status` does not
+
+    return found_sweeps(store, names)
+
+
+def found_item(store: Store, name: str | None) -> Item:
+    """The item of an ID or of a unique beginning of one; for a sweep's name, NotFoundError says what shows a sweep.
+    UsageError names the newest items where none is."""
+    if name is None:
+        newest = [f"{each.id} ({each.state})" for each in store.newest(ItemFilter(), NEWEST)]
+        known = f"the newest: {', '.join(newest)} (launcher status SWEEP)" if newest else f"none is in {store.url}"
+        raise UsageError(f"no item is named; expected an ID, or the beginning of one; {known}")
     sweep = name in {each.name for each in store.sweeps()}
     try:
         item = store.item(name)
