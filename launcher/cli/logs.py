@@ -10,9 +10,10 @@ from typing import BinaryIO
 
 import click
 
+from launcher.cli.reasons import Reasons
 from launcher.cli.targets import found_item, opened, store_option
 from launcher.errors import LaunchError
-from launcher.item import TERMINAL, Item
+from launcher.item import TERMINAL, Item, ItemFilter
 from launcher.paths import RunPaths
 from launcher.queues import Store
 from launcher.terminal import RESET, Colored
@@ -70,6 +71,7 @@ class _Output:
 def _follow(store: Store, item: Item, output: _Output) -> None:
     """Print the log of each attempt as it grows, until the item has ended."""
     never = threading.Event()
+    reasons = Reasons(store, [ItemFilter(ids=(item.id,))], [item.id])
     folder: str | None = None
     log: BinaryIO | None = None
     try:
@@ -83,6 +85,7 @@ def _follow(store: Store, item: Item, output: _Output) -> None:
                 output.copy(log)
             if item.state in TERMINAL:
                 return
+            reasons.tell()
             store.wait(never, FOLLOW_SECONDS)
     finally:
         if log:
