@@ -46,7 +46,7 @@ def failures(
     launcher retry digits --cause 3f2a91
     """
     conditions = [Condition.parse(text) for text in where]
-    with opened(store) as target:
+    with opened(store, make=False) as target:
         names = [sweep.name for sweep in sweeps_or_last(target, sweeps)]
         table = read(target, names, which).where(conditions)
     folded = fold(table)

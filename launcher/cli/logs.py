@@ -28,7 +28,7 @@ BLOCK = 1 << 16
 @store_option
 def logs(item_id: str | None, follow: bool, store: str | None) -> None:
     """Print what a run wrote to its output."""
-    with opened(store) as target:
+    with opened(store, make=False) as target:
         item = found_item(target, item_id)
         if item.run_dir is None and not follow:
             why = f": {item.reason}" if item.reason else ""

@@ -50,7 +50,7 @@ def plot(
     from launcher.plots import render, sweep
 
     conditions = [Condition.parse(text) for text in where]
-    with opened(store) as target:
+    with opened(store, make=False) as target:
         known = sweeps_or_last(target, sweeps)
         names = [each.name for each in known]
         path = output or Path(f"{names[0].replace('/', '-')}.png")

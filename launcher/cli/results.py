@@ -76,7 +76,7 @@ def results(
     """
     form = _format("json" if as_json else form, output)
     conditions = [Condition.parse(text) for text in where]
-    with opened(store) as target:
+    with opened(store, make=False) as target:
         known = sweeps_or_last(target, sweeps)
         table = read(target, [sweep.name for sweep in known], which).where(conditions)
         if series:

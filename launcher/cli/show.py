@@ -26,7 +26,7 @@ from launcher.spec import Source
 @json_option
 def show(item_id: str | None, reproduce: bool, patch: bool, store: str | None, as_json: bool) -> None:
     """Print an item: its state and why, its command, code and config, where it comes from, its attempts and story."""
-    with opened(store) as target:
+    with opened(store, make=False) as target:
         item = found_item(target, item_id)
         document = target.document(item.id)
         if reproduce:

@@ -15,9 +15,10 @@ from typing import Any, TypeVar, cast
 import click
 
 from launcher.analysis.conditions import Condition
-from launcher.errors import NotFoundError, UsageError, suggest
+from launcher.errors import NotFoundError, StoreError, UsageError, suggest
 from launcher.item import Item, ItemFilter, RunState, Sweep
 from launcher.queues import Store, open_store
+from launcher.queues.sqlite_file import path_of
 from launcher.settings import data_folder, store_url
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -102,13 +103,29 @@ def _states(given: tuple[str, ...]) -> frozenset[RunState] | None:
 
 
 @contextmanager
-def opened(url: str | None, *, read_only: bool = False, as_is: bool = False) -> Iterator[Store]:
-    """The store of a command, closed at its end; see `launcher.queues.open_store`."""
-    store = open_store(store_url(url), read_only=read_only, as_is=as_is)
+def opened(url: str | None, *, read_only: bool = False, as_is: bool = False, make: bool = True) -> Iterator[Store]:
+    """The store of a command, closed at its end; see `launcher.queues.open_store`. Unless `make`, a store that is not
+    there stays so, as it is for commands that only look: StoreError for one that the command line or the environment
+    names, else an empty one in its place."""
+    found = store_url(url)
+    absent = not make and not _is_there(url, found)
+    store = open_store(found, read_only=read_only or absent, as_is=as_is)
     try:
         yield store
     finally:
         store.close()
+
+
+def _is_there(given: str | None, url: str) -> bool:
+    """Whether a store can be opened as for writing, to hear what others write, and still none is made."""
+    if not url.startswith("sqlite:///"):
+        return False  # a database's tables are only made for writing, and it is read as others write in any case
+    path = path_of(url)
+    if path.exists():
+        return True
+    if given or os.environ.get("LAUNCHER_STORE"):
+        raise StoreError(f"there is no store at {path}; name another with --store sqlite:///PATH")
+    return False
 
 
 def folder_option(function: Function) -> Function:
@@ -171,12 +188,14 @@ def _item_id(store: Store, name: str, sweeps: set[str]) -> str:
     except NotFoundError as error:
         if "several" in str(error):
             raise
-        raise NotFoundError(f"{name!r} is neither a sweep nor an item's ID; sweeps: {suggest(name, sweeps)}") from error
+        raise NotFoundError(
+            f"{name!r} is neither a sweep nor an item's ID; sweeps: {suggest(name, sweeps, store.url)}"
+        ) from error
 
 
 def _check(store: Store, which: ItemFilter, sweeps: set[str]) -> None:
     if which.sweep is not None and which.sweep not in sweeps:
-        raise NotFoundError(f"no sweep named {which.sweep!r}; {suggest(which.sweep, sweeps)}")
+        raise NotFoundError(f"no sweep named {which.sweep!r}; {suggest(which.sweep, sweeps, store.url)}")
     if which.queue is not None:
         queues = {queue.name for queue in store.queues()} | {
             count.queue for count in store.counts()

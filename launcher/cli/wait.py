@@ -32,7 +32,7 @@ def wait(names: tuple[str, ...], timeout: float | None, store: str | None, as_js
     What waits for somebody, as where no agent is running, is told once on standard error.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    with opened(store) as target, _bar(as_json) as update:
+    with opened(store, make=False) as target, _bar(as_json) as update:
         filters = selected(target, names)
         reasons = Reasons(target, filters, names)
         while left := _open(tally := _tally(target, filters)):
