@@ -12,6 +12,7 @@ from launcher.analysis.conditions import Condition
 from launcher.analysis.failures import Failure, example, fold, log_of, shared
 from launcher.analysis.frames import read
 from launcher.analysis.table import Results
+from launcher.cli.layout import cut
 from launcher.cli.printing import echo_json, on_terminal
 from launcher.cli.targets import json_option, many_rows, opened, queue_and_states, store_option, sweeps_or_last
 from launcher.item import ItemFilter
@@ -73,10 +74,15 @@ def _print(table: Results, each: Failure, sweeps: Sequence[str], lines: int) -> 
     click.secho(clean(f"{each.cause.title}: {count}"), bold=True, fg="red" if on_terminal() else None)
     click.echo(f"  {clean(shared(table, each))}")
     row = example(table, each)
-    click.echo(f"  for example {table.facts['id'][row]}: {clean(table.facts['reason'][row] or '')[:LONGEST_LINE]}")
+    click.echo(f"  for example {table.facts['id'][row]}: {_line(clean(table.facts['reason'][row] or ''))}")
     for line in _log(table, row, lines):
-        click.echo(f"    | {line[:LONGEST_LINE]}")
+        click.echo(f"    | {_line(line)}")
     click.echo(f"  retry: {clean(_retry(each, sweeps))}")
+
+
+def _line(text: str) -> str:
+    """A line: cut on a terminal, whole in a pipe or a file."""
+    return cut(text, LONGEST_LINE) if on_terminal() else text
 
 
 def _log(table: Results, row: int, lines: int) -> list[str]:
