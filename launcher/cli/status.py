@@ -44,6 +44,9 @@ def status(names: tuple[str, ...], which: ItemFilter, store: str | None, as_json
 
 
 def _print_items(items: list[Item]) -> None:
+    if not items:
+        click.echo("no items")
+        return
     now = time.time()
     rows = [
         (item.id, state_words(item), item.attempt, _took(item, now), label(item), item.reason)
