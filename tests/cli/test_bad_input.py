@@ -172,13 +172,13 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(cli: Cli, tmp_path
 
 def test_a_store_that_cannot_be_written_is_told_with_its_path(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    result = cli("status", "--store", f"sqlite:///{tmp_path}/file/store.db")
+    result = cli("add", "--store", f"sqlite:///{tmp_path}/file/store.db", "--", "true")
     assert f"the store's folder {tmp_path}/file cannot be made" in result.err
     assert result.code == 1
 
 
 def test_a_store_of_a_newer_version_is_refused(cli: Cli, project: Project) -> None:
-    assert cli("status").code == 0
+    assert cli("queue", "create", "other").code == 0
     file = sqlite3.connect(project.folder / ".launcher/store.db")
     file.execute("PRAGMA user_version = 99")
     file.close()
@@ -238,7 +238,7 @@ LONG = "x" * 300
     ],
 )
 def test_a_name_too_long_is_told_with_the_name(cli: Cli, command: list[str]) -> None:
-    assert cli("status").code == 0  # so that there is a store
+    assert cli("queue", "create", "other").code == 0  # so that there is a store
     result = cli(*command)
     assert result.code == 1
     assert LONG in result.err
