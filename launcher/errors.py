@@ -106,8 +106,8 @@ class SpecError(LaunchError):
         super().__init__("\n".join([heading, *(f"  {problem}" for problem in self.problems)]))
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
-    """The tail of an "unknown name" message: the nearest known name, then all of them.
+def suggest(name: str, known: Iterable[str], where: str = "") -> str:
+    """The tail of an "unknown name" message: the nearest known name, then all of them; `where` none is, if none is.
 
     >>> suggest("svn", ["svm", "mlp"])
     "did you mean 'svm'? known: mlp, svm"
@@ -118,7 +118,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
     names = sorted(known)
     if not names:
-        return "none is known"
+        return f"none is known in {where}" if where else "none is known"
     listed = "known: " + ", ".join(names)
     near = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {near[0]!r}? {listed}" if near else listed

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from launcher.analysis.values import is_number, meant, special
-from launcher.errors import UsageError
+from launcher.errors import UsageError, suggest
+from launcher.item import RunState
 from launcher.words import shown
 
 FORM = re.compile(r"(?P<column>[^=!<>]+)(?P<sign>!=|<=|>=|==|=|<|>)(?P<value>.*)", re.DOTALL)
@@ -25,6 +26,9 @@ PIECE = re.compile(
 ORDERS: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
+EQUALITIES = ("=", "==", "!=")
+MISTYPED = {"=>": ">=", "=<": "<=", "<>": "!="}
+STATES = [state.value for state in RunState]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Condition:
 
     @staticmethod
     def parse(text: str) -> Condition:
-        """The condition that a text says; UsageError for a text that is none.
+        """The condition that a text says; UsageError for a text that is none, and for a state that there is not.
 
         >>> Condition.parse("optim.lr <= 1e-3")
         Condition(column='optim.lr', sign='<=', value='1e-3')
@@ -46,7 +50,17 @@ class Condition:
         column = found["column"].strip().lstrip("+") if found else ""
         if not (found and column):
             raise UsageError(f"--where {text!r} is no condition; expected model=svm, seed!=3 or 'accuracy>=0.9'")
-        return Condition(column, found["sign"], found["value"].strip())
+        sign = found["sign"]
+        condition = Condition(column, sign, found["value"].strip())
+        if condition.value.startswith(("<", ">")):
+            mistyped = sign + condition.value[0]
+            meaning = f"did you mean {MISTYPED[mistyped]!r}? " if mistyped in MISTYPED else ""
+            raise UsageError(
+                f"--where {text!r}: {mistyped!r} is no comparison; {meaning}a text that begins so is given in quotes"
+            )
+        if condition.column == "state" and sign in EQUALITIES and meant(condition.value) not in STATES:
+            raise UsageError(f"--where {text!r}: {condition.value!r} is no state; {suggest(condition.value, STATES)}")
+        return condition
 
     @staticmethod
     def parse_all(text: str) -> list[Condition]:
@@ -73,7 +87,7 @@ class Condition:
         (True, False)
         """
         found, wanted = meant(value) if written else special(value), meant(self.value)
-        if self.sign in ("=", "==", "!="):
+        if self.sign in EQUALITIES:
             same = value is not None and (_text(value) == self.value or _same(found, wanted))
             return same is (self.sign != "!=")
         if value is None:

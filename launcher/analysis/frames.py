@@ -58,7 +58,7 @@ def found_sweeps(store: Store, names: Sequence[str]) -> list[Sweep]:
     """The sweeps of these names; NotFoundError tells all that are unknown."""
     known = {sweep.name: sweep for sweep in store.sweeps()}
     if bad := [name for name in dict.fromkeys(names) if name not in known]:
-        raise NotFoundError("\n".join(f"no sweep named {name!r}; {suggest(name, known)}" for name in bad))
+        raise NotFoundError("\n".join(f"no sweep named {name!r}; {suggest(name, known, store.url)}" for name in bad))
     return [known[name] for name in dict.fromkeys(names)]
 
 

@@ -18,7 +18,10 @@ FACTS = (
     "id", "sweep", "queue", "state", "attempt", "added_at", "started_at", "finished_at", "agent", "run_dir",
     "exit_code", "stage", "reason", "name",
 )  # fmt: skip
-"""The columns that every table has, by the records' names; `seconds` is one too."""
+"""The columns that every table has, by the records' names."""
+
+COLUMNS = (*FACTS, "seconds")
+"""The same, and the one that is computed."""
 
 Column = Sequence[Any]
 
@@ -97,7 +100,9 @@ class Results:
         return replace(self, facts=cut(self.facts), keys=cut(self.keys), metrics=cut(self.metrics))
 
     def where(self, conditions: Iterable[Condition]) -> Results:
-        """The rows for which all conditions hold."""
+        """The rows for which all conditions hold; UsageError for a column that is not there, unless no row is."""
+        if not len(self):
+            return self
         rows: Sequence[int] = range(len(self))
         for condition in conditions:
             column = self.column(condition.column)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -13,12 +13,16 @@ from typing import Any
 import click
 
 from launcher.agent import AgentEvent
+from launcher.cli.layout import cut
 from launcher.cli.printing import label, on_terminal, shown
 from launcher.errors import StoreError
 from launcher.item import HELD, RunState
 from launcher.outcome import Failed, Finished
 from launcher.queues import Store
 from launcher.terminal import clean
+
+METRICS, LONGEST_METRIC = 12, 40
+"""How many metrics a line about a run has, and how many letters of each."""
 
 
 def describe(event: AgentEvent) -> str:
@@ -33,12 +37,18 @@ def describe(event: AgentEvent) -> str:
         case _ if event.kind == "refused":
             return f"refused    {head}: the lease went to another agent"
         case Finished(result):
-            metrics = "  ".join(f"{name}={shown(value)}" for name, value in (result or {}).items())
-            return f"finished   {head}  {metrics}"
+            return f"finished   {head}  {_metrics(result or {})}"
         case Failed(stage, reason):
             return f"failed     {head}: {stage}: {reason}"
         case other:
             return f"{type(other).__name__.lower():<9}  {head}: {other.reason}"
+
+
+def _metrics(result: Mapping[str, Any]) -> str:
+    """What a run reported, as far as a line has room for it."""
+    told = [f"{name}={cut(shown(value), LONGEST_METRIC)}" for name, value in result.items()]
+    more = [f"… and {len(told) - METRICS} more"] if len(told) > METRICS else []
+    return "  ".join([*told[:METRICS], *more])
 
 
 def as_json(event: AgentEvent) -> str:

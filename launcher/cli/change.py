@@ -45,7 +45,7 @@ class Request:
             )
         if narrowed and self.everything:
             raise UsageError("--all means every item; give it alone, or leave it out")
-        with opened(self.store, read_only=self.dry_run) as store:
+        with opened(self.store, read_only=self.dry_run, make=False) as store:
             yield store, selected(store, self.names, self.which)
 
 

@@ -37,7 +37,7 @@ def diff(first: str, second: str, exit_code: bool, store: str | None, as_json: b
 
     Of a sweep, what all its items have alike is compared, and the keys it sweeps.
     """
-    with opened(store, read_only=True) as target:
+    with opened(store, read_only=True, make=False) as target:
         old, new = (_side(target, name) for name in (first, second))
     differing = {name: found for name in PARTS if (found := list(changes(old.parts[name], new.parts[name])))}
     if swept := list(changes(swept_values(old), swept_values(new))):

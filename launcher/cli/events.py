@@ -41,7 +41,7 @@ def _span(_ctx: click.Context, _param: click.Parameter, value: str | None) -> fl
 @click.option("--json", "as_json", is_flag=True, help="Print each event as a line of JSON.")
 def events(names: tuple[str, ...], follow: bool, since: float | None, store: str | None, as_json: bool) -> None:
     """Print what happened to all items, or to those of a SWEEP or ID, oldest first."""
-    with opened(store) as target:
+    with opened(store, make=follow) as target:
         filters = selected(target, names) if names else [ItemFilter()]
         begin = None if since is None else time.time() - since
         found = _followed(target, filters, begin) if follow else _found(target, filters, 0, begin)

@@ -10,10 +10,11 @@ import click
 
 from launcher.analysis.conditions import Condition
 from launcher.analysis.failures import Failure, example, fold, log_of, shared
-from launcher.analysis.frames import found_sweeps, read
+from launcher.analysis.frames import read
 from launcher.analysis.table import Results
+from launcher.cli.layout import cut
 from launcher.cli.printing import echo_json, on_terminal
-from launcher.cli.targets import json_option, many_rows, opened, queue_and_states, store_option
+from launcher.cli.targets import json_option, many_rows, opened, queue_and_states, store_option, sweeps_or_last
 from launcher.item import ItemFilter
 from launcher.runners.verdict import last_lines
 from launcher.terminal import clean
@@ -22,7 +23,7 @@ LONGEST_LINE = 160
 
 
 @click.command()
-@click.argument("sweeps", metavar="SWEEP...", nargs=-1, required=True)
+@click.argument("sweeps", metavar="[SWEEP...]", nargs=-1)
 @click.option(
     "--top", type=click.IntRange(1), default=10, show_default=True, metavar="N", help="Only the N most frequent."
 )
@@ -38,15 +39,16 @@ def failures(
     sweeps: tuple[str, ...], which: ItemFilter, top: int, lines: int, where: tuple[str, ...], store: str | None,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Print why runs of sweeps failed, by cause: how many, what they have in common, and how to retry them.
+    """Print why runs of sweeps failed, by cause: how many, what they have in common, and how to retry them. Without a
+    SWEEP, it is the one that was added last.
 
     \b
     launcher failures digits
     launcher retry digits --cause 3f2a91
     """
     conditions = [Condition.parse(text) for text in where]
-    with opened(store) as target:
-        names = [sweep.name for sweep in found_sweeps(target, sweeps)]
+    with opened(store, make=False) as target:
+        names = [sweep.name for sweep in sweeps_or_last(target, sweeps)]
         table = read(target, names, which).where(conditions)
     folded = fold(table)
     if as_json:
@@ -72,10 +74,15 @@ def _print(table: Results, each: Failure, sweeps: Sequence[str], lines: int) -> 
     click.secho(clean(f"{each.cause.title}: {count}"), bold=True, fg="red" if on_terminal() else None)
     click.echo(f"  {clean(shared(table, each))}")
     row = example(table, each)
-    click.echo(f"  for example {table.facts['id'][row]}: {clean(table.facts['reason'][row] or '')[:LONGEST_LINE]}")
+    click.echo(f"  for example {table.facts['id'][row]}: {_line(clean(table.facts['reason'][row] or ''))}")
     for line in _log(table, row, lines):
-        click.echo(f"    | {line[:LONGEST_LINE]}")
+        click.echo(f"    | {_line(line)}")
     click.echo(f"  retry: {clean(_retry(each, sweeps))}")
+
+
+def _line(text: str) -> str:
+    """A line: cut on a terminal, whole in a pipe or a file."""
+    return cut(text, LONGEST_LINE) if on_terminal() else text
 
 
 def _log(table: Results, row: int, lines: int) -> list[str]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from launcher.hydra_app.outside import Outside
 
 ASK_ABOVE = 10_000
+ENDINGS = (".yaml", ".yml")
 
 
 class HydraCommand(click.Command):
@@ -42,11 +43,36 @@ class HydraCommand(click.Command):
             if not ctx.obj:
                 ctx.fail("nothing follows --; expected the command to run, as in: -- python train.py")
             args = args[:place]
-        return super().parse_args(ctx, args)
+        given = list(args)
+        rest = super().parse_args(ctx, args)
+        if not ctx.resilient_parsing:
+            _refuse_stray(ctx, given)
+        return rest
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         """Show the entry point in the usage line."""
         return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]"]
+
+
+def _refuse_stray(ctx: click.Context, given: Sequence[str]) -> None:
+    """UsageError for a word that is neither an override nor a sweep file: mostly the command that shall run."""
+    words = ctx.params.get("words") or ()
+    stray = next((word for word in words if "=" not in word and not word.startswith("~") and not _is_yaml(word)), None)
+    if stray is None:
+        return
+    told = f"{stray!r} is no override (key=value) and no sweep file (.yaml)"
+    if near := next((f"{stray}{ending}" for ending in ENDINGS if Path(f"{stray}{ending}").is_file()), None):
+        told += f"; did you mean {near!r}?"
+    elif not ctx.obj:
+        place = given.index(stray)
+        told += "; the command to run follows --: " + shlex.join(
+            [*ctx.command_path.split(), *given[:place], "--", *given[place:]]
+        )
+    raise UsageError(told)
+
+
+def _is_yaml(word: str) -> bool:
+    return word.endswith(ENDINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +258,7 @@ def _selection(file: Selection, terms: dict[str, Any]) -> Selection:
 
 
 def _split(words: Sequence[str]) -> tuple[Path | None, list[str]]:
-    files = [word for word in words if word.endswith((".yaml", ".yml")) and _names_file(word)]
+    files = [word for word in words if _is_yaml(word) and _names_file(word)]
     if len(files) > 1:
         raise UsageError(f"several sweep files: {', '.join(files)}; give one, or add them one after another")
     return (Path(files[0]) if files else None), [word for word in words if word not in files]

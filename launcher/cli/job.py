@@ -154,7 +154,7 @@ def _read(file: str) -> Any:
 @json_option
 def list_jobs(store: str | None, as_json: bool) -> None:
     """List all jobs, each with its latest version."""
-    with opened(store, read_only=True) as target:
+    with opened(store, read_only=True, make=False) as target:
         newest = [version for version in target.jobs() if "latest" in version.aliases]
     _print(newest, as_json)
 
@@ -166,7 +166,7 @@ def list_jobs(store: str | None, as_json: bool) -> None:
 @json_option
 def versions(name: str, entity: str, project: str, store: str | None, as_json: bool) -> None:
     """List the versions of a job, oldest first."""
-    with opened(store, read_only=True) as target:
+    with opened(store, read_only=True, make=False) as target:
         found = _found(target, name, entity, project)
         _print(target.jobs(found.name), as_json)
 
@@ -178,7 +178,7 @@ def versions(name: str, entity: str, project: str, store: str | None, as_json: b
 @json_option
 def show(reference: str, entity: str, project: str, store: str | None, as_json: bool) -> None:
     """Show one version of a job, by default its latest."""
-    with opened(store, read_only=True) as target:
+    with opened(store, read_only=True, make=False) as target:
         found = _found(target, reference, entity, project)
     if as_json:
         echo_json(_told(found))

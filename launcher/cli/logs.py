@@ -10,9 +10,10 @@ from typing import BinaryIO
 
 import click
 
+from launcher.cli.reasons import Reasons
 from launcher.cli.targets import found_item, opened, store_option
 from launcher.errors import LaunchError
-from launcher.item import TERMINAL, Item
+from launcher.item import TERMINAL, Item, ItemFilter
 from launcher.paths import RunPaths
 from launcher.queues import Store
 from launcher.terminal import RESET, Colored
@@ -22,12 +23,12 @@ BLOCK = 1 << 16
 
 
 @click.command()
-@click.argument("item_id", metavar="ID")
+@click.argument("item_id", metavar="ID", required=False)
 @click.option("--follow", "-f", is_flag=True, help="Go on printing until the run ends.")
 @store_option
-def logs(item_id: str, follow: bool, store: str | None) -> None:
+def logs(item_id: str | None, follow: bool, store: str | None) -> None:
     """Print what a run wrote to its output."""
-    with opened(store) as target:
+    with opened(store, make=False) as target:
         item = found_item(target, item_id)
         if item.run_dir is None and not follow:
             why = f": {item.reason}" if item.reason else ""
@@ -70,6 +71,7 @@ class _Output:
 def _follow(store: Store, item: Item, output: _Output) -> None:
     """Print the log of each attempt as it grows, until the item has ended."""
     never = threading.Event()
+    reasons = Reasons(store, [ItemFilter(ids=(item.id,))], [item.id])
     folder: str | None = None
     log: BinaryIO | None = None
     try:
@@ -83,6 +85,7 @@ def _follow(store: Store, item: Item, output: _Output) -> None:
                 output.copy(log)
             if item.state in TERMINAL:
                 return
+            reasons.tell()
             store.wait(never, FOLLOW_SECONDS)
     finally:
         if log:

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from launcher.analysis.conditions import Condition
-from launcher.analysis.frames import found_sweeps, read
+from launcher.analysis.frames import read
 from launcher.analysis.table import ranking
-from launcher.cli.targets import many_rows, opened, queue_and_states, store_option
+from launcher.cli.targets import many_rows, opened, queue_and_states, store_option, sweeps_or_last
 from launcher.errors import LaunchError
 from launcher.item import ItemFilter
 
@@ -18,7 +18,7 @@ KINDS = ("line", "heatmap", "parallel", "curves", "timeline")
 
 
 @click.command()
-@click.argument("sweeps", metavar="SWEEP...", nargs=-1, required=True)
+@click.argument("sweeps", metavar="[SWEEP...]", nargs=-1)
 @click.option("--kind", type=click.Choice(KINDS), help="Default: what fits the sweep.")
 @click.option("--x", metavar="KEY", help="The swept key along x; step for learning curves.")
 @click.option("--y", metavar="METRIC", help="The metric; a swept key makes a heatmap of both keys.")
@@ -40,6 +40,7 @@ def plot(
     store: str | None,
 ) -> None:  # fmt: skip
     """Draw sweeps: means with intervals along a swept key, heatmaps, parallel coordinates, learning curves, a timeline.
+    Without a SWEEP, it is the one that was added last.
 
     \b
     launcher plot digits
@@ -48,11 +49,11 @@ def plot(
     """
     from launcher.plots import render, sweep
 
-    path = output or Path(f"{sweeps[0].replace('/', '-')}.png")
     conditions = [Condition.parse(text) for text in where]
-    with opened(store) as target:
-        known = found_sweeps(target, sweeps)
+    with opened(store, make=False) as target:
+        known = sweeps_or_last(target, sweeps)
         names = [each.name for each in known]
+        path = output or Path(f"{names[0].replace('/', '-')}.png")
         table = read(target, names, which).where(conditions)
         if not len(table) and (conditions or which != ItemFilter()):
             told = f"launcher results {shlex.join(names)} lists them"

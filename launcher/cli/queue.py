@@ -128,7 +128,7 @@ def delete(name: str, store: str | None) -> None:
 @json_option
 def list_queues(store: str | None, as_json: bool) -> None:
     """List all queues."""
-    with opened(store) as target:
+    with opened(store, make=False) as target:
         queues = target.queues()
     if as_json:
         echo_json(queues)
@@ -149,7 +149,7 @@ def list_queues(store: str | None, as_json: bool) -> None:
 @json_option
 def show(name: str, store: str | None, as_json: bool) -> None:
     """Show one queue."""
-    with opened(store) as target:
+    with opened(store, make=False) as target:
         found = found_queue(target, name)
         counts = {count.state.value: 0 for count in target.counts()}
         for count in target.counts():

@@ -15,13 +15,13 @@ import click
 
 from launcher import canonical
 from launcher.analysis.conditions import Condition
-from launcher.analysis.frames import columns_of, exported, found_sweeps, points, read, write_parquet
+from launcher.analysis.frames import columns_of, exported, points, read, write_parquet
 from launcher.analysis.groups import Group, Groups, group
 from launcher.analysis.student import Estimate
 from launcher.analysis.table import Ranking, Results, ranking
 from launcher.analysis.values import meant
 from launcher.cli.printing import duration, echo_table, shown
-from launcher.cli.targets import json_option, many_rows, opened, queue_and_states, store_option
+from launcher.cli.targets import json_option, many_rows, opened, queue_and_states, store_option, sweeps_or_last
 from launcher.errors import LaunchError, UsageError
 from launcher.item import ItemFilter
 from launcher.terminal import clean
@@ -36,7 +36,7 @@ def _names(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...])
 
 
 @click.command()
-@click.argument("sweeps", metavar="SWEEP...", nargs=-1, required=True)
+@click.argument("sweeps", metavar="[SWEEP...]", nargs=-1)
 @click.option("--best", metavar="METRIC", help="Rank by it (default: the sweep's own, or the first reported).")
 @click.option("--highest", metavar="METRIC", help="Rank by it, the highest first.")
 @click.option("--lowest", metavar="METRIC", help="Rank by it, the lowest first.")
@@ -71,13 +71,13 @@ def results(
     launcher results digits --group-by model,model.regularization --over seed
     launcher results digits other --where model=svm --format csv
 
-    With --group-by or --over, each row is the mean over a group's finished runs ± half of its 95 % interval (Student's
-    t), and how many failed.
+    Without a SWEEP, it is the one that was added last. With --group-by or --over, each row is the mean over a group's
+    finished runs ± half of its 95 % interval (Student's t), and how many failed.
     """
     form = _format("json" if as_json else form, output)
     conditions = [Condition.parse(text) for text in where]
-    with opened(store) as target:
-        known = found_sweeps(target, sweeps)
+    with opened(store, make=False) as target:
+        known = sweeps_or_last(target, sweeps)
         table = read(target, [sweep.name for sweep in known], which).where(conditions)
         if series:
             if by or over or top or best or highest or lowest:

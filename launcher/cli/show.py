@@ -19,14 +19,14 @@ from launcher.spec import Source
 
 
 @click.command()
-@click.argument("item_id", metavar="ID")
+@click.argument("item_id", metavar="ID", required=False)
 @click.option("--reproduce", is_flag=True, help="Print the commands that rebuild the run by hand.")
 @click.option("--patch", is_flag=True, help="Print the uncommitted changes that are part of its code.")
 @store_option
 @json_option
-def show(item_id: str, reproduce: bool, patch: bool, store: str | None, as_json: bool) -> None:
+def show(item_id: str | None, reproduce: bool, patch: bool, store: str | None, as_json: bool) -> None:
     """Print an item: its state and why, its command, code and config, where it comes from, its attempts and story."""
-    with opened(store) as target:
+    with opened(store, make=False) as target:
         item = found_item(target, item_id)
         document = target.document(item.id)
         if reproduce:

@@ -30,7 +30,7 @@ def status(names: tuple[str, ...], which: ItemFilter, store: str | None, as_json
     launcher status
     launcher status digits --state failed,cancelled --where model=svm
     """
-    with opened(store) as target:
+    with opened(store, make=False) as target:
         if names or which != ItemFilter():
             items = [item for each in selected(target, names, which) for item in target.items(each)]
             if as_json:
@@ -44,6 +44,9 @@ def status(names: tuple[str, ...], which: ItemFilter, store: str | None, as_json
 
 
 def _print_items(items: list[Item]) -> None:
+    if not items:
+        click.echo("no items")
+        return
     now = time.time()
     rows = [
         (item.id, state_words(item), item.attempt, _took(item, now), label(item), item.reason)

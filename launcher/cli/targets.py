@@ -14,12 +14,20 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from launcher.errors import NotFoundError, UsageError, suggest
-from launcher.item import Item, ItemFilter, RunState
+from launcher.analysis.conditions import Condition
+from launcher.errors import NotFoundError, StoreError, UsageError, suggest
+from launcher.item import Item, ItemFilter, RunState, Sweep
 from launcher.queues import Store, open_store
+from launcher.queues.sqlite_file import path_of
 from launcher.settings import data_folder, store_url
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+TOGETHER = 10_000
+"""Items that are named in one filter, each page of which looks all of them up."""
+
+NEWEST = 5
+"""Items that are named where one was expected."""
 
 
 def store_option(function: Function) -> Function:
@@ -34,19 +42,20 @@ def json_option(function: Function) -> Function:
 
 
 def filter_options(function: Function) -> Function:
-    """`--queue`, `--state` and `--where`; the command gets them as one filter, `which`."""
+    """`--queue`, `--state` and `--where`; the command gets them as one filter, `which`, for `selected` to apply: its
+    points are the conditions as they were written."""
 
     @wraps(function)
     def gathered(
         *arguments: Any, queue: str | None, states: tuple[str, ...], where: tuple[str, ...], **more: Any
     ) -> Any:
-        which = ItemFilter(queue=queue, states=_states(states), points=_points(where))
+        for text in where:
+            Condition.parse(text)
+        which = ItemFilter(queue=queue, states=_states(states), points=where)
         return function(*arguments, which=which, **more)
 
-    where = (
-        "Only points with this override, written as `launcher status` shows it: model=svm. Repeatable: all must hold."
-    )
-    option = click.option("--where", multiple=True, metavar="KEY=VALUE", help=where)
+    where = "Only these: model=svm, seed!=3, 'lr>=0.2'. Repeatable: all must hold."
+    option = click.option("--where", multiple=True, metavar="CONDITION", help=where)
     return cast(Function, _queue_option(_state_option(option(cast(Any, gathered)))))
 
 
@@ -93,20 +102,30 @@ def _states(given: tuple[str, ...]) -> frozenset[RunState] | None:
     return frozenset(known[name] for name in names) or None
 
 
-def _points(given: tuple[str, ...]) -> tuple[str, ...]:
-    if bad := [text for text in given if "=" not in text]:
-        raise UsageError(f"--where {bad[0]!r} has no value; expected KEY=VALUE, an override of the points")
-    return given
-
-
 @contextmanager
-def opened(url: str | None, *, read_only: bool = False, as_is: bool = False) -> Iterator[Store]:
-    """The store of a command, closed at its end; see `launcher.queues.open_store`."""
-    store = open_store(store_url(url), read_only=read_only, as_is=as_is)
+def opened(url: str | None, *, read_only: bool = False, as_is: bool = False, make: bool = True) -> Iterator[Store]:
+    """The store of a command, closed at its end; see `launcher.queues.open_store`. Unless `make`, a store that is not
+    there stays so, as it is for commands that only look: StoreError for one that the command line or the environment
+    names, else an empty one in its place."""
+    found = store_url(url)
+    absent = not make and not _is_there(url, found)
+    store = open_store(found, read_only=read_only or absent, as_is=as_is)
     try:
         yield store
     finally:
         store.close()
+
+
+def _is_there(given: str | None, url: str) -> bool:
+    """Whether a store can be opened as for writing, to hear what others write, and still none is made."""
+    if not url.startswith("sqlite:///"):
+        return False  # a database's tables are only made for writing, and it is read as others write in any case
+    path = path_of(url)
+    if path.exists():
+        return True
+    if given or os.environ.get("LAUNCHER_STORE"):
+        raise StoreError(f"there is no store at {path}; name another with --store sqlite:///PATH")
+    return False
 
 
 def folder_option(function: Function) -> Function:
@@ -123,7 +142,13 @@ def agent_folder(store: Store, folder: Path | None) -> Path:
 
 def selected(store: Store, names: Sequence[str], which: ItemFilter | None = None) -> list[ItemFilter]:
     """What arguments name (sweeps by name, else items by ID or by a unique beginning of one), as far as `which` selects
-    it; `which` alone where they name nothing. NotFoundError for an unknown sweep, item or queue."""
+    it; `which` alone where they name nothing. NotFoundError for an unknown sweep, item or queue, UsageError for a
+    condition on what none of them has."""
+    filters = _named(store, names, which)
+    return _meeting(store, filters, filters[0].points) if filters[0].points else filters
+
+
+def _named(store: Store, names: Sequence[str], which: ItemFilter | None) -> list[ItemFilter]:
     which = which or ItemFilter()
     known = {sweep.name for sweep in store.sweeps()}
     _check(store, which, known)
@@ -139,18 +164,38 @@ def selected(store: Store, names: Sequence[str], which: ItemFilter | None = None
     return [*filters, replace(which, ids=items)] if items else filters
 
 
+@many_rows
+def _meeting(store: Store, filters: Sequence[ItemFilter], texts: Sequence[str]) -> list[ItemFilter]:
+    """What filters select of the items for which these conditions hold. Where all of them name overrides that items
+    have, written so, the store finds them; else their records are read, as `launcher results` does it."""
+    from launcher.analysis.table import COLUMNS, tabulate
+
+    conditions = [Condition.parse(text) for text in texts]
+    if all(each.sign == "=" and each.column not in COLUMNS for each in conditions) and all(
+        store.newest(replace(each, states=None), 1) for each in filters
+    ):
+        return list(filters)
+    whole = [replace(each, points=(), states=None) for each in filters]
+    table = tabulate(record for each in whole for record in store.run_records(each)).where(conditions)
+    ids = tuple(dict.fromkeys(table.facts["id"]))
+    found = ItemFilter(queue=filters[0].queue, states=filters[0].states)
+    return [replace(found, ids=ids[first : first + TOGETHER]) for first in range(0, max(len(ids), 1), TOGETHER)]
+
+
 def _item_id(store: Store, name: str, sweeps: set[str]) -> str:
     try:
         return store.item(name).id
     except NotFoundError as error:
         if "several" in str(error):
             raise
-        raise NotFoundError(f"{name!r} is neither a sweep nor an item's ID; sweeps: {suggest(name, sweeps)}") from error
+        raise NotFoundError(
+            f"{name!r} is neither a sweep nor an item's ID; sweeps: {suggest(name, sweeps, store.url)}"
+        ) from error
 
 
 def _check(store: Store, which: ItemFilter, sweeps: set[str]) -> None:
     if which.sweep is not None and which.sweep not in sweeps:
-        raise NotFoundError(f"no sweep named {which.sweep!r}; {suggest(which.sweep, sweeps)}")
+        raise NotFoundError(f"no sweep named {which.sweep!r}; {suggest(which.sweep, sweeps, store.url)}")
     if which.queue is not None:
         queues = {queue.name for queue in store.queues()} | {
             count.queue for count in store.counts()
@@ -159,8 +204,27 @@ def _check(store: Store, which: ItemFilter, sweeps: set[str]) -> None:
             raise NotFoundError(f"no queue named {which.queue!r}; {suggest(which.queue, queues)}")
 
 
-def found_item(store: Store, name: str) -> Item:
-    """The item of an ID or of a unique beginning of one; for a sweep's name, NotFoundError says what shows a sweep."""
+def sweeps_or_last(store: Store, names: Sequence[str]) -> list[Sweep]:
+    """The sweeps of these names; without any the one that was added last, which is told. NotFoundError for unknown
+    names, and where there is no sweep."""
+    if not names:
+        last = next(reversed(store.sweeps()), None)
+        if last is None:
+            raise NotFoundError(f"there is no sweep in {store.url}; launcher add adds one")
+        click.echo(f"launcher: no sweep is named; this is {last.name!r}, which was added last", err=True)
+        return [last]
+    from launcher.analysis.frames import found_sweeps  # a table needs it, `status` does not
+
+    return found_sweeps(store, names)
+
+
+def found_item(store: Store, name: str | None) -> Item:
+    """The item of an ID or of a unique beginning of one; for a sweep's name, NotFoundError says what shows a sweep.
+    UsageError names the newest items where none is."""
+    if name is None:
+        newest = [f"{each.id} ({each.state})" for each in store.newest(ItemFilter(), NEWEST)]
+        known = f"the newest: {', '.join(newest)} (launcher status SWEEP)" if newest else f"none is in {store.url}"
+        raise UsageError(f"no item is named; expected an ID, or the beginning of one; {known}")
     sweep = name in {each.name for each in store.sweeps()}
     try:
         item = store.item(name)

@@ -43,7 +43,7 @@ def list_users(store: str | None, as_json: bool) -> None:
     """List the users, and their roles."""
     from launcher.server.access import users
 
-    with opened(store) as target:
+    with opened(store, make=False) as target:
         found = sorted(users(target).values(), key=lambda each: each.name)
     if as_json:
         echo_json(found)

@@ -12,12 +12,11 @@ from typing import Any
 import click
 
 from launcher.cli.printing import echo_json, on_terminal
+from launcher.cli.reasons import LOOK_SECONDS, Reasons
 from launcher.cli.targets import json_option, opened, selected, store_option
 from launcher.errors import LaunchError
 from launcher.item import TERMINAL, ItemFilter, RunState
 from launcher.queues import Store
-
-LOOK_SECONDS = 5.0
 
 
 @click.command()
@@ -28,14 +27,20 @@ LOOK_SECONDS = 5.0
 @store_option
 @json_option
 def wait(names: tuple[str, ...], timeout: float | None, store: str | None, as_json: bool) -> None:
-    """Wait until everything named has ended; exit code 0 if all of it finished well, else 1."""
+    """Wait until everything named has ended; exit code 0 if all of it finished well, else 1.
+
+    What waits for somebody, as where no agent is running, is told once on standard error.
+    """
     deadline = None if timeout is None else time.monotonic() + timeout
-    with opened(store) as target, _bar(as_json) as update:
+    with opened(store, make=False) as target, _bar(as_json) as update:
         filters = selected(target, names)
+        reasons = Reasons(target, filters, names)
         while left := _open(tally := _tally(target, filters)):
             update(tally)
             if deadline is not None and time.monotonic() >= deadline:
-                raise LaunchError(f"{left} of {tally.total()} items had not ended after {timeout:g} s: {_words(tally)}")
+                told = "; ".join([_words(tally), *reasons.now().values()])
+                raise LaunchError(f"{left} of {tally.total()} items had not ended after {timeout:g} s: {told}")
+            reasons.tell()
             until = LOOK_SECONDS if deadline is None else min(LOOK_SECONDS, max(0.0, deadline - time.monotonic()))
             target.wait(threading.Event(), until)
     if as_json:

@@ -77,12 +77,15 @@ class Rule:
 
     def keeps(self, config: Config, deferred: Sequence[str]) -> bool:
         """Whether the point with this config stays. Raises ComposeError where that cannot be told."""
-        if deferred and (unknown := [key for key in self.keys if _touches(key, deferred)]):
-            raise ComposeError(f"{self} reads {', '.join(unknown)}, which only the running app can resolve")
+        unknown = [key for key in self.keys if _touches(key, deferred)] if deferred else []
         try:
-            return bool(self._test(config)) is (self.kind == "require")
+            holds = bool(self._test(config))
         except (_KeyMissingError, _NoValueError, TypeError) as error:
-            raise ComposeError(f"{self}: {error}") from error
+            if not unknown or isinstance(error, _NoValueError):  # a mapping is no value, whatever is in it
+                raise ComposeError(f"{self}: {error}") from error
+        if unknown:
+            raise ComposeError(f"{self} reads {', '.join(unknown)}, which only the running app can resolve")
+        return holds is (self.kind == "require")
 
     def __str__(self) -> str:
         return f"{self.kind} {self.text!r}"

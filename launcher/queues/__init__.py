@@ -257,7 +257,8 @@ class Store(Protocol):
         cannot be read, damage of its file; none when all is well."""
 
     def free(self) -> int:
-        """Forget the parts of documents that only items needed which were deleted; returns how many."""
+        """Forget the parts of documents that only items needed which were deleted, and returns how many; and the sweeps
+        that have no items any more."""
 
     def version(self) -> tuple[int, int]:
         """The version of the store, and the newest that this launcher knows."""

@@ -54,7 +54,17 @@ class Upkeep:
                         freed += db.execute(self._sql("delete_shapes"), {"ids": canonical.encode(ids)}).rowcount
                 with self._transaction(db):
                     freed += db.execute(self._sql("delete_orphan_bases")).rowcount
+            with self._transaction(db):
+                self._forget_sweeps(db)
         return int(freed)
+
+    def _forget_sweeps(self, db: Any) -> None:
+        """Those without items, but for what is still to be told of one."""
+        names = [row["name"] for row in db.execute(self._sql("select_empty_sweeps"))]
+        if names:
+            values = {"names": canonical.encode(names)}
+            db.execute(self._sql("delete_told_notices"), values)
+            db.execute(self._sql("delete_empty_sweeps"), values)
 
     def _unchecked(self, db: Any) -> AbstractContextManager[None]:  # noqa: ARG002 - for those who check
         """Deleting what nothing refers to needs no check for each row that nothing does."""

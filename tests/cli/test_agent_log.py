@@ -14,9 +14,11 @@ import pytest
 
 from launcher.agent import AgentEvent
 from launcher.cli import agent_events
-from launcher.cli.agent_events import as_json
+from launcher.cli.agent_events import as_json, describe
 from launcher.errors import StoreError
+from launcher.outcome import Finished
 from launcher.queues.sqlite import SqliteStore
+from launcher.spec import LaunchSpec
 from tests.conftest import PATIENCE_SECONDS, Project, Result
 
 Cli = Callable[..., Result]
@@ -111,3 +113,14 @@ def test_an_agent_on_a_terminal_outlives_its_store_being_away(
         monkeypatch.setattr(store, "counts", away)
         listen(AgentEvent("trouble", "the store is away; trying again"))
     assert "the store is away; trying again" in capsys.readouterr().out
+
+
+def test_a_line_cuts_long_metrics_and_json_has_them_whole(store: SqliteStore) -> None:
+    store.push(None, [LaunchSpec({"overrides": {"entry_point": ["true"]}, "resource": "local-process"})])
+    [lease] = store.pop("a", ["default"], 1)
+    result = {"note": "x" * 1000, **{f"m{number}": number for number in range(20)}}
+    event = AgentEvent("ended", "", lease, Finished(result))
+    assert describe(event).partition(lease.item.id)[2].split() == [
+        f"note={'x' * 39}…", *(f"m{number}={number}" for number in range(11)), "…", "and", "9", "more"
+    ]  # fmt: skip
+    assert json.loads(as_json(event))["result"] == result

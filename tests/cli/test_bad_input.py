@@ -30,7 +30,18 @@ Cli = Callable[..., Result]
         (["add", "-cd", "nowhere"], "nowhere does not exist; name it with --config-dir"),
         (["add", "-m", "seed=range(0)"], "seed=range(0): no value, so the grid is empty; give this key at least one"),
         (["add", "seed=1,2"], "seed=1,2: several values for one run; add -m"),
-        (["add", "-m", "seed=", "lr"], "override 'lr' does not parse"),
+        (["add", "-m", "seed=", "lr=[1"], "override 'lr=[1' does not parse"),
+        (
+            ["add", "-m", "--sweep", "a b", "seed=1,2", "python", "train.py", "lr=1"],
+            "'python' is no override (key=value) and no sweep file (.yaml); the command to run follows --: "
+            "launcher add -m --sweep 'a b' seed=1,2 -- python train.py lr=1\n",
+        ),
+        (
+            ["plan", "~seed", "lr"],
+            "'lr' is no override (key=value) and no sweep file (.yaml); the command to run follows",
+        ),
+        (["add", "lr", "--", "true"], "'lr' is no override (key=value) and no sweep file (.yaml)\n"),
+        (["add", "conf/config"], "and no sweep file (.yaml); did you mean 'conf/config.yaml'?\n"),
         (["add", "-m", "lr=interval(0,1)"], "lr=interval(0,1): an interval has no points"),
         (["add", "-m", "lr=range(0,1,1e-9)"], "lr=range(0,1,1e-9): 1,000,000,000 values; a range of floats"),
         (["add", "--app", "'train.py"], '--app "\'train.py" is not quoted as a shell would take it: No closing quot'),
@@ -161,13 +172,13 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(cli: Cli, tmp_path
 
 def test_a_store_that_cannot_be_written_is_told_with_its_path(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    result = cli("status", "--store", f"sqlite:///{tmp_path}/file/store.db")
+    result = cli("add", "--store", f"sqlite:///{tmp_path}/file/store.db", "--", "true")
     assert f"the store's folder {tmp_path}/file cannot be made" in result.err
     assert result.code == 1
 
 
 def test_a_store_of_a_newer_version_is_refused(cli: Cli, project: Project) -> None:
-    assert cli("status").code == 0
+    assert cli("queue", "create", "other").code == 0
     file = sqlite3.connect(project.folder / ".launcher/store.db")
     file.execute("PRAGMA user_version = 99")
     file.close()
@@ -227,7 +238,7 @@ LONG = "x" * 300
     ],
 )
 def test_a_name_too_long_is_told_with_the_name(cli: Cli, command: list[str]) -> None:
-    assert cli("status").code == 0  # so that there is a store
+    assert cli("queue", "create", "other").code == 0  # so that there is a store
     result = cli(*command)
     assert result.code == 1
     assert LONG in result.err

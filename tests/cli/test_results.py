@@ -34,7 +34,7 @@ def test_status_and_results_show_what_conditions_select(done: Cli) -> None:
     assert [item["point"][-1] for item in json.loads(done("status", "s", "--where", "seed=1", "--json").out)] == [
         "seed=1"
     ]
-    assert done("status", "s", "--where", "seed=1", "--state", "failed").out.splitlines()[1:] == [""]
+    assert done("status", "s", "--where", "seed=1", "--state", "failed").out == "no items\n"
     rows = json.loads(done("results", "s", "--state", "finished", "--where", "model=svm", "--json").out)
     assert [row["loss"] for row in rows] == [0.1, 0]
     assert json.loads(done("results", "s", "--queue", "default", "--where", "seed=5", "--json").out) == []

@@ -82,3 +82,13 @@ def test_a_log_is_whole_in_a_pipe_and_has_only_colours_on_a_terminal(evil: Cli, 
     shown = terminal(project, "logs", item)
     assert shown == "\x1b[31mred5A\n10 %\r50 %\r90 %\r\x1b[0m"
     assert terminal(project, "logs", "-f", item) == shown
+
+
+def test_failures_are_cut_on_a_terminal_and_whole_in_a_pipe(cli: Cli, project: Project) -> None:
+    project.write("long.py", f"raise ValueError('{'x' * 300}')")
+    assert cli("add", "--sweep", "s", "--", "python", "long.py").code == 0
+    assert cli("agent", "--drain").code == 0
+    assert cli("failures", "s").out.count("x" * 300) >= 2  # the reason, and the log's last line
+    shown = terminal(project, "failures", "s")
+    assert "x" * 150 not in shown
+    assert shown.count("x…") >= 2

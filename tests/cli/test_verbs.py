@@ -99,7 +99,10 @@ def test_ids_and_a_condition_select_those_for_which_it_holds(swept: Cli) -> None
             "--state 'fail' is unknown; did you mean 'failed'? known: cancelled, failed, finished",
         ),
         (["--state", ""], 2, "--state '' is unknown"),
-        (["--where", "model"], 2, "--where 'model' has no value; expected KEY=VALUE"),
+        (["--where", "model"], 2, "--where 'model' is no condition; expected model=svm"),
+        (["--where", "modle=svm"], 2, "no column 'modle'; did you mean 'model'?"),
+        (["s", "--where", "seed=>1"], 2, "--where 'seed=>1': '=>' is no comparison; did you mean '>='?"),
+        (["--where", "state=faild"], 2, "--where 'state=faild': 'faild' is no state; did you mean 'failed'?"),
         (["--sweep", "ss"], 1, "no sweep named 'ss'; "),
         (["--queue", "othr"], 1, "no queue named 'othr'; did you mean 'other'?"),
         (["s", "--sweep", "t"], 2, "sweep 's' and --sweep 't' both given"),
@@ -113,6 +116,28 @@ def test_a_selection_that_is_none_changes_nothing(swept: Cli, conditions: list[s
         assert (result.code, result.out) == (code, ""), verb
         assert told in result.err
     assert everything(swept) == before
+
+
+@pytest.mark.parametrize(
+    ("condition", "chosen"),
+    [
+        ("lr>=0.2", "13"), ("lr=.1", "02"), ("lr!=0.1", "13"), ("lr=0.1", "02"), ("name=ü", "01"),
+        ("name='a b'", "23"), ("name=a b", "23"), ("state!=pending", ""), ("state=pending", "0123"), ("seed=9", ""),
+    ],
+)  # fmt: skip
+def test_conditions_choose_what_they_choose_of_results(cli: Cli, condition: str, chosen: str) -> None:
+    cli("add", "--sweep", "s", "-m", "name='ü','a b'", "lr=0.1,0.2", "seed=3", "--", "true")
+    ids = [listed(cli, "s")[int(place)]["id"] for place in chosen]
+    assert [row["id"] for row in json.loads(cli("results", "s", "--where", condition, "--json").out)] == ids
+    assert [item["id"] for item in listed(cli, "--queue", "default", "--where", condition)] == ids
+    assert cli("pause", "s", "--where", condition, "--dry-run").out.startswith(f"{len(ids)} would be paused")
+    assert json.loads(cli("cancel", "s", "--where", condition, "--json").out)["cancelled"] == len(ids)
+    assert [item["id"] for item in listed(cli, "s", "--state", "cancelled")] == ids
+
+
+def test_a_condition_on_what_nothing_is_selected_of_changes_nothing(swept: Cli) -> None:
+    assert swept("retry", "--state", "failed", "--where", "seed!=7").out == "0 queued again\n"
+    assert swept("cancel", "s", "--queue", "other", "--where", "lr=1").out.startswith("0 waiting cancelled")
 
 
 def test_a_priority_must_be_named(swept: Cli) -> None:

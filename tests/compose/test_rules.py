@@ -137,3 +137,8 @@ def test_a_leaf_that_only_the_app_can_resolve_cannot_be_judged(deferred: str) ->
     with pytest.raises(ComposeError, match=r"reads model.name, which only the running app can resolve"):
         rule.keeps(CONFIG, (deferred,))
     assert rule.keeps(CONFIG, ("model.kernel", "models")) is False
+
+
+def test_a_mapping_that_is_compared_is_told_though_only_the_app_can_resolve_a_leaf_of_it() -> None:
+    with pytest.raises(ComposeError, match=r"model is a mapping and no value; name a key of it: model.name, "):
+        Rule.parse("exclude", "model == 'svm'").keeps(CONFIG, ("model.name",))

@@ -193,3 +193,48 @@ def test_a_backup_of_postgres_is_made_by_its_own_program(postgres: Postgres, cli
     assert "pg_dump --schema=launcher --format=custom --file=" in told.err
     assert told.err.rstrip().endswith(url.replace(":secret", ""))
     assert "secret" not in told.err
+
+
+def test_sweeps_whose_items_are_deleted_are_forgotten_but_for_what_they_have_to_tell(store: SqlStore) -> None:
+    notify = ({"command": ["true"], "on": ["end"]},)
+    for name in ("told", "telling", "left"):
+        store.push(Sweep(name, notify=notify if name != "left" else ()), [spec(0), spec(1)])
+    store.cancel(ItemFilter(sweep="told"), "ann")
+    told = store.take_notice("a")
+    assert told
+    assert store.settle_notice(told, "a", None)
+    store.cancel(ItemFilter(sweep="telling"), "ann")
+    telling = store.take_notice("a")
+    assert telling
+    for name in ("told", "telling"):
+        assert store.delete(ItemFilter(sweep=name)) == 2
+    [kept, *_] = store.items(ItemFilter(sweep="left"))
+    store.delete(ItemFilter(ids=(kept.id,)))
+    store.delete(ItemFilter(sweep="s"))
+    store.free()
+    assert [sweep.name for sweep in store.sweeps()] == ["telling", "left"]
+    assert store.check() == []
+    assert store.settle_notice(telling, "a", None)
+    store.free()
+    assert [sweep.name for sweep in store.sweeps()] == ["left"]
+    assert store.push(Sweep("told", notify=notify), [spec(0)]).added == 1
+    assert [sweep.name for sweep in store.sweeps()] == ["left", "told"]
+
+
+def test_items_that_are_pushed_while_sweeps_are_forgotten_keep_their_sweep(store: SqlStore) -> None:
+    stop = threading.Event()
+
+    def forget() -> None:
+        while not stop.is_set():
+            store.free()
+
+    forgetting = threading.Thread(target=forget)
+    forgetting.start()
+    try:
+        for _ in range(30):
+            store.push(Sweep("again"), [spec(0)], again=True)
+            assert "again" in {sweep.name for sweep in store.sweeps()}
+            assert store.delete(ItemFilter(sweep="again")) == 1
+    finally:
+        stop.set()
+        forgetting.join()

@@ -1,0 +1,6 @@
+-- The sweeps whose items are all deleted, and that have nothing to tell any more; a push to one waits until this ends, or
+-- this for the push, whose items only a later statement sees.
+SELECT name FROM sweeps
+WHERE NOT EXISTS (SELECT 1 FROM items WHERE items.sweep = sweeps.name)
+    AND NOT EXISTS (SELECT 1 FROM notices WHERE notices.sweep = sweeps.name AND state IN ('due', 'sending'))
+ORDER BY name FOR UPDATE
