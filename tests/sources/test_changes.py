@@ -168,10 +168,16 @@ def test_the_same_changes_have_the_same_digest_and_others_another(repo: Path) ->
 
 def test_settings_of_the_user_change_no_patch(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     change_everything(repo)
+    (repo / "long.py").write_text("\n".join(map(str, range(30))))
+    commit(repo, "third")
+    (repo / "long.py").write_text((repo / "long.py").read_text().replace("\n7", "\nseven").replace("\n17", "\nmore"))
+    library(repo, tmp_path)
+    commit(repo / "lib", "moved")
     plain = pin(str(repo))
     config = tmp_path / "gitconfig"
     config.write_text(
         "[diff]\n\tnoprefix = true\n\tmnemonicPrefix = true\n\texternal = false\n\trenames = copies\n\tcontext = 0\n"
+        "\tinterHunkContext = 9\n\tsubmodule = log\n\tignoreSubmodules = all\n[submodule \"lib\"]\n\tignore = all\n"
         "[color]\n\tui = always\n\tdiff = always\n[status]\n\trelativePaths = true\n\tshowUntrackedFiles = no\n"
     )
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
@@ -274,17 +280,48 @@ def test_an_unresolved_merge_is_refused(repo: Path) -> None:
     assert "train.py has an unresolved merge" in message(str(repo))
 
 
-def test_a_changed_submodule_is_refused_and_a_moved_one_recorded(repo: Path, tmp_path: Path, cache: Path) -> None:
-    library = repository(tmp_path / "library")
-    git(repo, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library), "lib")
+def library(repo: Path, tmp_path: Path) -> Path:
+    """The submodule `lib` of a repository, committed there."""
+    origin = repository(tmp_path / "library")
+    git(repo, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(origin), "lib")
     git(repo, "commit", "--quiet", "-m", "lib")
-    (repo / "lib/train.py").write_text("changed")
+    return repo / "lib"
+
+
+@pytest.mark.parametrize("ignored", ["none", "untracked", "dirty", "all"])
+def test_a_changed_submodule_is_refused_and_a_moved_one_recorded(
+    repo: Path, tmp_path: Path, cache: Path, ignored: str
+) -> None:
+    lib = library(repo, tmp_path)
+    git(repo, "config", "--file", ".gitmodules", "submodule.lib.ignore", ignored)
+    git(repo, "commit", "--quiet", "--all", "-m", "settings")
+    (lib / "train.py").write_text("changed")
     assert "submodule lib has uncommitted changes; commit them there" in message(str(repo))
-    commit(repo / "lib", "moved")
-    git(repo / "lib", "push", "--quiet", "origin", "HEAD:moved")
+    assert pin(str(repo), dirty="ignore")[0].dirty
+    commit(lib, "moved")
+    git(lib, "push", "--quiet", "origin", "HEAD:moved")
     source, patch = pin(str(repo))
     assert patch is not None
     assert (checkout(source, cache, patch) / "lib/train.py").read_text() == "moved"
+
+
+def test_new_files_in_a_submodule_are_refused_and_caches_are_nothing(repo: Path, tmp_path: Path) -> None:
+    lib = library(repo, tmp_path)
+    inner = library(lib, tmp_path / "inner")
+    git(lib, "push", "--quiet", "origin", "HEAD:inner")
+    git(repo, "commit", "--quiet", "--all", "-m", "inner")
+    plain = pin(str(repo))
+    (inner / "__pycache__").mkdir()
+    (inner / "__pycache__/train.pyc").write_text("")
+    exclude = Path(git(lib, "rev-parse", "--path-format=absolute", "--git-path", "info/exclude"))
+    exclude.parent.mkdir(exist_ok=True)
+    exclude.write_text("*.log\n")
+    (lib / "run.log").write_text("")
+    assert pin(str(repo)) == pin(str(repo), dirty="refuse") == pin(str(repo), dirty="ignore") == plain
+    (inner / "new.py").write_text("")
+    told = "submodule lib has files that are not committed: lib/new.py; commit or ignore them there"
+    assert told in message(str(repo))
+    assert pin(str(repo), dirty="ignore")[0].dirty
 
 
 # -- where commits come from ---------------------------------------------------------------------------------------
