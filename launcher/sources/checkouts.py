@@ -127,7 +127,7 @@ class Checkouts:
             except SourceError as error:
                 problems.append(str(error))
         if not problems:
-            pushed = "it was in no remote when it was added; push it, and add again"
+            pushed = "it was in no remote when it was added; push it, and add with --again"
             problems = [f"commit {source.commit} is to be had on the machine of {source.folder} only: {pushed}"]
         raise SourceError("; ".join(problems))
 

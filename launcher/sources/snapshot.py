@@ -77,7 +77,7 @@ def _status(top: Path, tree: Sequence[str]) -> tuple[dict[str, bool], list[str]]
 
 
 def _entries(top: Path, tree: Sequence[str] = (":/",)) -> Iterator[tuple[str, list[str]]]:
-    """What git tells of each path that differs, whatever the user has it ignore in submodules: the kind of the line, and
+    """What git tells of each path that differs, whatever the user has it ignore in submodules: the kind of line, and
     its fields, of which the path is the last. Submodules look with the same settings."""
     settings = ["-c", "status.showUntrackedFiles=normal"]
     options = ["--porcelain=v2", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=none"]

@@ -177,7 +177,7 @@ def test_settings_of_the_user_change_no_patch(repo: Path, tmp_path: Path, monkey
     config = tmp_path / "gitconfig"
     config.write_text(
         "[diff]\n\tnoprefix = true\n\tmnemonicPrefix = true\n\texternal = false\n\trenames = copies\n\tcontext = 0\n"
-        "\tinterHunkContext = 9\n\tsubmodule = log\n\tignoreSubmodules = all\n[submodule \"lib\"]\n\tignore = all\n"
+        '\tinterHunkContext = 9\n\tsubmodule = log\n\tignoreSubmodules = all\n[submodule "lib"]\n\tignore = all\n'
         "[color]\n\tui = always\n\tdiff = always\n[status]\n\trelativePaths = true\n\tshowUntrackedFiles = no\n"
     )
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
