@@ -75,8 +75,8 @@ class Multirun:
             named = {name: value for name, value in given.items() if name not in SWEEP_OPTIONS and value}
             ignore = named.pop("fingerprint", {}).get("ignore") or ()
             app = running_app()
-            flags = app.flags if app else ()
-            master = Master.of(config, wait=given["wait"], flags=flags, ignore=tuple(ignore))
+            flags, apart = (app.flags, app.apart()) if app else ((), False)
+            master = Master.of(config, wait=given["wait"], flags=flags, ignore=tuple(ignore), apart=apart)
             if app is None:
                 from launcher.hydra_app.task import keep_task
 

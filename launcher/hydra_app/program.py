@@ -36,6 +36,10 @@ class App:
         folder = here if script.is_relative_to(here) else script.parent
         return App(str(folder), (script.relative_to(folder).as_posix(),), tuple(flags))
 
+    def apart(self) -> bool:
+        """Whether its code is that of another folder than the current one."""
+        return Path(self.folder) != Path.cwd()
+
     def entry_point(self, python: Sequence[str] | None = None, *, elsewhere: bool = False) -> list[str]:
         """The command of its runs: `python`, by default this one (`elsewhere`: the one on the PATH there), and the app.
 

@@ -15,6 +15,7 @@ from launcher.item import Item, RunState
 from launcher.queues import open_store
 from tests.conftest import REPOSITORY, until
 from tests.hydra_app.conftest import PROGRAM, App
+from tests.sources.repositories import git
 
 CALLBACK = """
 from hydra.experimental.callback import Callback
@@ -150,12 +151,15 @@ def test_the_return_value_is_the_runs_result(app: App) -> None:
     assert (item.state, item.result) == (RunState.FINISHED, {"return_value": 6})
 
 
+def record(folder: Path) -> None:
+    """Make a repository of a folder."""
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "first")
+
+
 def test_the_code_and_configs_of_a_run_are_those_of_when_it_was_added(app: App) -> None:
-    for command in (
-        ["init", "-q"], ["add", "."],
-        ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "first"],
-    ):  # fmt: skip
-        subprocess.run(["git", *command], cwd=app.folder, check=True)
+    record(app.folder)
     app.queue("lr=3")
     text = (app.folder / "train.py").read_text()
     app.write("train.py", text.replace('"version", 1', '"version", 2'))
@@ -164,6 +168,38 @@ def test_the_code_and_configs_of_a_run_are_those_of_when_it_was_added(app: App) 
     [item] = app.items()
     assert item.result == {"return_value": 6}
     assert f"cwd {app.folder} version 1" in logs(app, item)
+
+
+@pytest.mark.parametrize("program", ["train.py", "go.py"])
+def test_so_are_configs_that_a_relative_search_path_leads_to(app: App, program: str) -> None:
+    app.write("go.py", "import other\nother.go()\n")  # a task that is pickled
+    app.write("other.py", "import train\ndef go():\n    train.main()\n")
+    app.write("conf/__init__.py", "")
+    app.write("extra/rate/fast.yaml", "# @package _global_\nlr: 3\n")
+    app.write("conf/config.yaml", (app.folder / "conf/config.yaml").read_text() + CALLBACKS)
+    app.write("told.py", TOLD)
+    record(app.folder)
+    done = app.queue("hydra.searchpath=[file://extra]", "+rate=fast", program=(program,))
+    assert done.code == 0, done
+    app.write("extra/rate/fast.yaml", "# @package _global_\nlr: 4\n")
+    app.drain()
+    [item] = app.items()
+    assert item.result == {"return_value": 6}
+    assert f"cwd {app.folder} version 1" in logs(app, item)
+    assert f"started in {app.folder}, {app.folder}" in logs(app, item)
+
+
+CALLBACKS = "hydra: {callbacks: {told: {_target_: told.Told, cwd: '${hydra.runtime.cwd}'}}}\n"
+TOLD = """
+from hydra.experimental.callback import Callback
+
+class Told(Callback):
+    def __init__(self, cwd):
+        self.cwd = cwd
+
+    def on_job_start(self, config, **kwargs):
+        print(f"started in {self.cwd}, {config.hydra.runtime.cwd}")
+"""
 
 
 def test_a_module_is_run_as_one_and_options_of_the_app_are_kept(app: App) -> None:
