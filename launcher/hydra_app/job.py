@@ -102,7 +102,7 @@ def enter(master: Master) -> Path:
     return Path.cwd() if master.apart else code
 
 
-def run(
+def run(  # noqa: PLR0913 - what Hydra hands to a launcher, and the folder of its configs
     job: Job, context: HydraContext, master: DictConfig, task_function: Any, point: Sequence[str], code: Path,
 ) -> JobReturn:  # fmt: skip
     """What Hydra's own launcher does for one job, whose configs are those of the folder `code`.

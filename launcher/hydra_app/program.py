@@ -12,6 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from launcher.errors import LaunchError, UsageError
+from launcher.sources import covers
 
 if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
@@ -31,9 +32,9 @@ class App:
 
     @staticmethod
     def of_script(script: Path, flags: Sequence[str] = ()) -> App:
-        """The app of a file: pinned with the current folder if it lies inside of that, else with its own."""
+        """The app of a file: pinned with the current folder if that one's code holds it, else with its own."""
         script, here = script.resolve(), Path.cwd()
-        folder = here if script.is_relative_to(here) else script.parent
+        folder = here if script.parent == here or covers(here, script) else script.parent
         return App(str(folder), (script.relative_to(folder).as_posix(),), tuple(flags))
 
     def apart(self) -> bool:

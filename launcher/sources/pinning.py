@@ -47,7 +47,7 @@ def pin(
             "(https://, ssh://, file://, user@host:path)"
         )
     folder = folder.resolve()
-    top = _top(folder)
+    top = working_tree(folder)
     if top is None:
         if version:
             raise SourceError(f"version {version!r} needs git, but {str(folder)!r} is in no repository with a commit")
@@ -62,6 +62,32 @@ def pin(
         there = bool(changed(top, apart))
         return Source(folder=str(folder), commit=_commit(top, "HEAD"), dirty=there, in_place=True), None
     return _pin_folder(folder, top, version, dirty, apart)
+
+
+def working_tree(folder: Path) -> Path | None:
+    """The working tree that a folder is in; None outside of git, and in a repository without a commit."""
+    try:
+        top = Path(text(["-C", folder, "rev-parse", "--show-toplevel"]))
+        git(["-C", folder, "rev-parse", "--quiet", "--verify", "HEAD"])
+    except SourceError as error:
+        if "is not on PATH" in str(error) or "dubious ownership" in str(error):
+            raise
+        return None
+    return top
+
+
+def covers(folder: Path, file: Path) -> bool:
+    """Whether the code that `folder` is pinned with holds this file below it: both are in no repository, or in the same
+    one, whose submodules count as parts of it."""
+    if not file.is_relative_to(folder):
+        return False
+    top, inner = working_tree(folder), working_tree(file.parent)
+    if top is None:
+        return inner is None
+    while inner and inner != top:
+        above = text(["-C", inner, "rev-parse", "--show-superproject-working-tree"])
+        inner = Path(above) if above else None
+    return inner == top
 
 
 def _pin_folder(
@@ -129,18 +155,6 @@ def _names(refs: Mapping[str, str]) -> str:
     named = [name for name in refs if "^" not in name and not name.startswith("refs/launcher/")]
     short = sorted(name.removeprefix("refs/heads/").removeprefix("refs/tags/") for name in named)
     return ", ".join(short) or "no commit yet"
-
-
-def _top(folder: Path) -> Path | None:
-    """The working tree that a folder is in; None outside of git, and in a repository without a commit."""
-    try:
-        top = Path(text(["-C", folder, "rev-parse", "--show-toplevel"]))
-        git(["-C", folder, "rev-parse", "--quiet", "--verify", "HEAD"])
-    except SourceError as error:
-        if "is not on PATH" in str(error) or "dubious ownership" in str(error):
-            raise
-        return None
-    return top
 
 
 def _commit(top: Path, version: str) -> str:

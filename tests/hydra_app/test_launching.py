@@ -51,6 +51,10 @@ def outputs(folder: Path) -> dict[str, str]:
 # -- adding ----------------------------------------------------------------------------------------------------------
 
 
+def test_later_edits_that_reach_the_jobs_are_told(app: App) -> None:
+    assert f"code: {app.folder}, in place: later edits reach the runs\n" in app.queue("lr=1").out
+
+
 def test_the_jobs_are_queued_and_the_program_ends_well(app: App) -> None:
     done = app.queue("model=svm,mlp", "lr=1,2")
     assert done.code == 0, done
@@ -168,6 +172,24 @@ def test_the_code_and_configs_of_a_run_are_those_of_when_it_was_added(app: App) 
     [item] = app.items()
     assert item.result == {"return_value": 6}
     assert f"cwd {app.folder} version 1" in logs(app, item)
+
+
+@pytest.mark.parametrize("outer", [False, True])
+def test_an_app_that_is_started_from_above_its_repository_is_pinned_there(app: App, *, outer: bool) -> None:
+    record(app.folder)
+    if outer:
+        (app.folder.parent / "app.txt").write_text("another repository's")
+        git(app.folder.parent, "init", "--quiet")
+        git(app.folder.parent, "add", "app.txt")
+        git(app.folder.parent, "commit", "--quiet", "--message", "outer")
+    above = App(app.folder.parent, app.url)
+    done = above.queue("lr=3", program=("app/train.py",))
+    assert f"code: {app.folder} at {git(app.folder, 'rev-parse', 'HEAD')[:12]}\n" in done.out
+    app.write("train.py", PROGRAM.replace('"version", 1', '"version", 2'))
+    above.drain()
+    [item] = app.items()
+    assert item.result == {"return_value": 6}
+    assert f"cwd {above.folder} version 1" in logs(app, item)
 
 
 @pytest.mark.parametrize("program", ["train.py", "go.py"])

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.errors import SourceError
-from launcher.sources import Patch, pin, preserve
+from launcher.sources import Patch, covers, pin, preserve
 from launcher.sources.snapshot import LIMIT
 from launcher.spec import Source
 from tests.sources.repositories import checkout, commit, git, repository
@@ -251,6 +251,18 @@ def test_in_place_means_the_folder_as_it_will_be(repo: Path, cache: Path) -> Non
     assert checkout(source, cache) == repo
     assert "contradict each other" in message(str(repo), "main", in_place=True)
     assert "in_place needs a local folder" in message(f"file://{repo}", in_place=True)
+
+
+def test_a_folder_covers_the_files_of_its_own_repository_and_of_its_submodules(repo: Path, tmp_path: Path) -> None:
+    lib = library(repo, tmp_path)
+    plain, other = tmp_path / "plain", repository(repo / "other")
+    (plain / "deep").mkdir(parents=True)
+    (repo / "deep").mkdir()
+    folders = (repo, repo / "deep", lib, plain, plain / "deep", other, tmp_path)
+    covered = {folder for folder in folders if covers(repo, folder / "train.py")}
+    assert covered == {repo, repo / "deep", lib}
+    assert covers(plain, plain / "deep/train.py")
+    assert not covers(tmp_path, repo / "train.py")
 
 
 # -- what no patch can hold ----------------------------------------------------------------------------------------
