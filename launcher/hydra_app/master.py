@@ -88,10 +88,11 @@ class Master:
 
         A point that one sweep asks for again is another run: `occurrence` counts them from 0.
         """
+        from launcher.template import OVERRIDES
         from launcher.variables import laid_over  # not for the runs, which start faster without
 
         node = dict(point.config.get("launch") or {})
-        node["args"] = [*self.flags, *point.overrides]
+        node["args"] = [*self.flags, OVERRIDES]
         node["run_id"] = run_id
         shared = {name: getattr(self, name) for name in Master.__slots__}
         standing = {"run": {**shared, "num": number}, "overrides": self.settings(), "occurrence": occurrence}
