@@ -4,6 +4,7 @@ for its configs without being run."""
 from __future__ import annotations
 
 import runpy
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,19 +85,22 @@ def _caller_of_main() -> FrameType | None:
 class _AskedError(BaseException):
     """Ends the app's program where Hydra would begin to run it; no `except Exception` of the app's stops it."""
 
-    def __init__(self, hydra: Hydra, config_name: str | None) -> None:
+    def __init__(self, hydra: Hydra, config_name: str | None, overrides: Sequence[str]) -> None:
         super().__init__()
-        self.hydra, self.config_name = hydra, config_name
+        self.hydra, self.config_name, self.overrides = hydra, config_name, overrides
 
 
 def inspect_app(words: Sequence[str]) -> tuple[App, Hydra, str | None]:
     """The app that `words` name (`train.py`, or `-m` and a module; options such as --config-name after it), with Hydra
     as it is there, and the config's name. Its program runs up to the call of its main function, not further.
 
-    Raises UsageError for what is no Hydra app, LaunchError for a program that fails before that.
+    Raises UsageError for what is no Hydra app, and for overrides among the options, which would be no part of what is
+    composed; LaunchError for a program that fails before that.
     """
     module, name, flags = _words(words)
     asked = _run_up_to_main(module, name, flags)
+    if within := [text for text in asked.overrides if text in flags]:
+        raise UsageError(f"give overrides after --app, not in it: {shlex.join(within)}")
     app = App(str(Path.cwd()), ("-m", name), flags) if module else App.of_script(Path(name), flags)
     return app, asked.hydra, asked.config_name
 
@@ -115,8 +119,8 @@ def _run_up_to_main(module: bool, name: str, flags: Sequence[str]) -> _AskedErro
     from hydra._internal.hydra import Hydra
     from hydra.types import RunMode
 
-    def stop(hydra: Hydra, config_name: str | None, **_: Any) -> None:
-        raise _AskedError(hydra, config_name)
+    def stop(hydra: Hydra, config_name: str | None, overrides: Sequence[str], **_: Any) -> None:
+        raise _AskedError(hydra, config_name, overrides)
 
     kept = Hydra.get_mode, Hydra.run, sys.argv, sys.path[:]
     Hydra.get_mode = lambda *_, **__: RunMode.RUN  # type: ignore[method-assign]
