@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,9 +118,11 @@ def record(top: Path, apart: Collection[Path] = ()) -> Patch | None:
     paths = _changed(top, apart)
     if not paths:
         return None
-    _check_size(top, {path: _size(top / path) for path in paths})
+    gone = _beyond_links(top, paths)
+    _check_size(top, {path: 0 if path in gone else _size(top / path) for path in paths})
     with tempfile.TemporaryDirectory(prefix="launcher-") as folder:
-        content = _diff(top, Path(folder), [path for path in paths if paths[path]], _but(top, apart))
+        there = [path for path in paths if paths[path] and path not in gone]
+        content = _diff(top, Path(folder), there, gone, _but(top, apart))
     if len(content) > LIMIT:
         raise SourceError(f"the uncommitted changes in {top} make a patch of {_megabytes(len(content))}; {ADVICE}")
     return Patch(content, tuple(paths)) if content else None
@@ -140,6 +142,13 @@ def _check_size(top: Path, sizes: dict[str, int]) -> None:
         raise SourceError(f"the uncommitted files in {top} have {_megabytes(total)}: {told}; {ADVICE}")
 
 
+def _beyond_links(top: Path, paths: Iterable[str]) -> set[str]:
+    """Those of which a folder is a link now: what the link leads to is not theirs, and git adds nothing there."""
+    above = {path: str((top / path).parent) for path in paths}
+    linked = {folder for folder in set(above.values()) if os.path.realpath(folder) != folder}
+    return {path for path, folder in above.items() if folder in linked}
+
+
 def _size(path: Path) -> int:
     try:
         return path.lstat().st_size
@@ -151,8 +160,9 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
-def _diff(top: Path, scratch: Path, paths: Sequence[str], tree: Sequence[str]) -> bytes:
-    """A copy of the index takes these paths in, with its new objects beside the repository's; then the tree differs."""
+def _diff(top: Path, scratch: Path, paths: Sequence[str], gone: Collection[str], tree: Sequence[str]) -> bytes:
+    """A copy of the index takes these paths in, with its new objects beside the repository's, and forgets those
+    that are gone; then the tree differs."""
     index = Path(text(["-C", top, "rev-parse", "--path-format=absolute", "--git-path", "index"]))
     objects = text(["-C", top, "rev-parse", "--path-format=absolute", "--git-path", "objects"])
     environ = {
@@ -163,6 +173,9 @@ def _diff(top: Path, scratch: Path, paths: Sequence[str], tree: Sequence[str]) -
     (scratch / "objects").mkdir()
     if index.is_file():
         shutil.copy2(index, scratch / "index")  # it knows by its time which files need no second look
+    if gone:
+        forget = ["update-index", "--force-remove", "-z", "--stdin"]
+        git(["-C", top, *forget], environ=environ, given=os.fsencode("\0".join(gone)))
     add = ["-c", "advice.addEmbeddedRepo=false", "add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul"]
     these = "\0".join(f":(top,literal){path}" for path in paths)
     if these:

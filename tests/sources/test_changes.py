@@ -103,6 +103,22 @@ def test_a_tree_is_read_and_left_as_it_is(repo: Path) -> None:
     assert git(repo, "status", "--porcelain") == status
 
 
+def test_a_folder_that_became_a_link_is_brought_back_as_one(repo: Path, tmp_path: Path, cache: Path) -> None:
+    """Its files went to a larger disk, say, and are not recorded from there."""
+    for name in ("deep/x.csv", "y.csv", "z.csv"):
+        commit(repo, name, f"data/{name}")
+    (repo / "data/z.csv").unlink()
+    shutil.move(repo / "data", tmp_path / "disk")
+    (repo / "data").symlink_to(tmp_path / "disk")
+    with (tmp_path / "disk/y.csv").open("ab") as file:
+        file.truncate(LIMIT + 1)
+    (repo / "train.py").write_text("changed")
+    source, patch = pin(str(repo))
+    tree = checkout(source, cache, patch)
+    assert (tree / "data").readlink() == tmp_path / "disk"
+    assert contents(tree) == contents(repo)
+
+
 @settings(max_examples=15)
 @given(st.dictionaries(st.sampled_from(["a", "b/c", "b/d e", "train.py", "ü\t"]), st.binary(max_size=200)), st.data())
 def test_any_contents_are_brought_back(
