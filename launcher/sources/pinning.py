@@ -102,9 +102,19 @@ def _pin_folder(
     left_out = not version and dirty == "ignore" and uncommitted(top, apart)
     subdir = folder.relative_to(top).as_posix()
     return Source(
-        folder=str(top), repo=_origin(top, commit), commit=commit, patch=patch.digest if patch else None,
+        folder=str(_lasting(top)), repo=_origin(top, commit), commit=commit, patch=patch.digest if patch else None,
         subdir="" if subdir == "." else subdir, dirty=left_out,
     ), patch  # fmt: skip
+
+
+def _lasting(top: Path) -> Path:
+    """Where the commits of a working tree stay: for one of several of a repository, the folder of the repository
+    itself, which is there still when that tree is removed."""
+    if (top / ".git").is_file():
+        common = Path(text(["-C", top, "rev-parse", "--path-format=absolute", "--git-common-dir"]))
+        if common.name == ".git":  # that of a submodule has the submodule's name
+            return common.parent
+    return top
 
 
 def _refuse_changes(top: Path, apart: Collection[Path]) -> None:

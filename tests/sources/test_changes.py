@@ -367,6 +367,28 @@ def test_a_commit_outlives_its_branch(repo: Path, cache: Path) -> None:
     assert (checkout(source, cache) / "train.py").read_text() == "on a branch"
 
 
+def test_a_commit_outlives_the_working_tree_that_it_was_added_from(repo: Path, tmp_path: Path, cache: Path) -> None:
+    tree = tmp_path / "idea"
+    git(repo, "worktree", "add", "--quiet", str(tree), "-b", "idea")
+    head = commit(tree, "idea", "exp/train.py")
+    (tree / "new.py").write_text("not committed")
+    source, patch = pin(str(tree / "exp"))
+    preserve(source)
+    assert patch is not None
+    assert source == Source(folder=str(repo), commit=head, patch=patch.digest, subdir="exp")
+    assert pin(str(tree), in_place=True)[0].folder == str(tree)
+    git(repo, "worktree", "remove", "--force", str(tree))
+    git(repo, "branch", "--quiet", "-D", "idea")
+    git(repo, "gc", "--quiet", "--prune=now")
+    code = checkout(source, cache, patch)
+    assert ((code / "train.py").read_text(), (code / "../new.py").read_text()) == ("idea", "not committed")
+
+
+def test_a_submodule_is_pinned_as_the_repository_that_it_is(repo: Path, tmp_path: Path) -> None:
+    lib = library(repo, tmp_path)
+    assert pin(str(lib))[0].folder == str(lib)
+
+
 def test_a_pushed_commit_is_recorded_with_its_remote_and_another_is_not(
     repo: Path, tmp_path: Path, cache: Path
 ) -> None:
