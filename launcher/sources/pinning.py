@@ -7,15 +7,14 @@ import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from launcher.errors import SourceError
-from launcher.sources.program import git, text
+from launcher.sources.program import REMOTE, git, passwordless, text
 from launcher.sources.snapshot import Patch, changed, record, uncommitted
 from launcher.spec import Source, redacted
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-REMOTE = re.compile(r"(https|ssh|file)://|[\w.-]+@[\w.-]+:")
 SUSPICIOUS = re.compile(r"[\x00-\x20\x7f]|://-|@-|::|:-")
 DIRTY = ("include", "refuse", "ignore")
 """What becomes of uncommitted changes: they are part of the code, an error, or left out."""
@@ -190,7 +189,4 @@ def _origin(top: Path, commit: str) -> str | None:
         url = f"file://{url}"
     if not REMOTE.match(url) or SUSPICIOUS.search(url):
         return None
-    if "://" in url and urlsplit(url).password is not None:
-        parts = urlsplit(url)
-        url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    return url
+    return passwordless(url)

@@ -411,6 +411,49 @@ def test_a_password_in_the_remotes_address_is_not_recorded(repo: Path) -> None:
     assert pin(str(repo))[0].repo == "https://host.invalid/x.git"
 
 
+@pytest.mark.parametrize("pushed", [False, True])
+def test_relative_addresses_of_submodules_lead_from_the_remote(tmp_path: Path, cache: Path, *, pushed: bool) -> None:
+    for name in ("lib", "main"):
+        repository(tmp_path / "srv" / name)
+    git(tmp_path / "srv/main", "config", "receive.denyCurrentBranch", "ignore")
+    git(tmp_path, "clone", "--quiet", str(tmp_path / "srv/main"), "work/clone")
+    clone = tmp_path / "work/clone"
+    commit(clone, "before the submodule")
+    checkout(pin(str(clone))[0], cache)
+    git(clone, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", "../lib", "lib")
+    commit(clone, "with it")
+    if pushed:
+        git(clone, "push", "--quiet", "origin", "main")
+    git(clone, "submodule", "--quiet", "deinit", "--force", "lib")
+    assert (checkout(pin(str(clone))[0], cache) / "lib/train.py").read_text() == "first"
+
+
+def test_a_submodule_that_moved_to_another_address_is_fetched_from_there(
+    repo: Path, tmp_path: Path, cache: Path
+) -> None:
+    library(repo, tmp_path)
+    assert (checkout(pin(str(repo))[0], cache) / "lib/train.py").read_text() == "first"
+    (tmp_path / "library").rename(tmp_path / "moved")
+    git(repo, "config", "--file", ".gitmodules", "submodule.lib.url", str(tmp_path / "moved"))
+    commit(repo, "moved")
+    git(repo, "submodule", "--quiet", "deinit", "--force", "lib")
+    assert (checkout(pin(str(repo))[0], cache) / "lib/train.py").read_text() == "first"
+
+
+def test_commits_of_submodules_that_are_in_no_remote_come_from_the_folder(
+    repo: Path, tmp_path: Path, cache: Path
+) -> None:
+    lib = library(repo, tmp_path)
+    inner = library(lib, tmp_path / "inner")
+    commit(inner, "inner, not pushed")
+    commit(lib, "not pushed")
+    commit(repo, "top")
+    tree = checkout(pin(str(repo))[0], cache)
+    assert (tree / "lib/train.py").read_text() == "not pushed"
+    assert (tree / "lib/lib/train.py").read_text() == "inner, not pushed"
+    assert git(tree / "lib", "remote", "get-url", "origin") == str(tmp_path / "library")
+
+
 # -- hostile patches -----------------------------------------------------------------------------------------------
 
 OUTSIDE = """\
