@@ -4,15 +4,17 @@ queue and its resource. The dispatcher raises everything that is found here at o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from launcher import schema
+from launcher.compose.resolving import LAUNCH_NODE
 from launcher.errors import Problem, suggest
 from launcher.item import QueueInfo
 from launcher.runners import FOREIGN, RESOURCES
 from launcher.runners.kubernetes.policy import refused
 from launcher.spec import POLICIES
+from launcher.template import FILE_MACROS, OVERRIDES
 
 SOURCES = ("uri", "job", "docker_image")
 IMAGE_NAME = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?::[0-9]+)?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*")
@@ -34,6 +36,20 @@ def problems(document: Mapping[str, Any], given: Mapping[str, Any], queue: Queue
     priority = given.get("priority")
     if priority is not None and queue.prioritization == "DISABLED":
         yield Problem("priority", f"{priority!r} given, but queue {queue.name!r} has its prioritization disabled")
+
+
+def override_problems(overrides: Sequence[str], args: Sequence[str]) -> Iterator[Problem]:
+    """The overrides of a point that the command gets among its `args`, and in which the agent would fill its own value
+    where Hydra composed another one."""
+    if not any(OVERRIDES in argument for argument in args):
+        return
+    for text in overrides:
+        if text.lstrip("+").startswith((f"{LAUNCH_NODE}.", f"{LAUNCH_NODE}=")):
+            continue  # what macros are for
+        for name in FILE_MACROS:
+            if f"${{{name}}}" in text:
+                told = f"the agent would fill ${{{name}}} in it, whatever was composed; for the config's key write "
+                yield Problem(text, f"{told}${{oc.select:{name}}}, for the run's own path name it in launch.args")
 
 
 def _build_problems(document: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[Problem]:

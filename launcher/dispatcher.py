@@ -28,7 +28,7 @@ from launcher.spec import (
     construct,
     parse_priority,
 )
-from launcher.template import expand_arguments
+from launcher.template import OVERRIDES, expand_arguments
 from launcher.variables import laid_over, lay_arguments
 
 Kept = TypeVar("Kept")
@@ -91,11 +91,11 @@ class Dispatcher:
         if point:
             run_config = {key: value for key, value in point.config.items() if key != LAUNCH_NODE}
             document["overrides"]["run_config"] = run_config
-            document["overrides"]["args"] = expand_arguments(
-                ["${overrides}"] if args is None else args, point.overrides
-            )
+            args = [OVERRIDES] if args is None else args
+            document["overrides"]["args"] = expand_arguments(args, point.overrides)
         problems = [
             *checks.problems(document, given, queue),
+            *checks.override_problems(point.overrides if point else (), args or ()),
             *self._lay_job(document),
             *lay_arguments(document, queue, self.texts, renders=self.renders),
             *(() if self.renders else checks.wandb_problems(document)),

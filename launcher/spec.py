@@ -31,8 +31,8 @@ CHANGES = ("dirty", "in_place")
 """Words about uncommitted changes to the code, which belong to a spec's `git`."""
 
 VOLATILE = ("run_id", "author", "provenance", "_resume_count", "_traceparent", *POLICIES)
-"""Fields of a spec that two runs of the same work may differ in; its fingerprint leaves them out, and the dotted paths
-that the spec's own `fingerprint.ignore` lists."""
+"""Fields of a spec that two runs of the same work may differ in; its fingerprint leaves them out, and what `unseen`
+lists."""
 
 
 NAME = re.compile(r"(?!-)(?!\s*\Z)[^\x00-\x1f\x7f-\x9f]+")
@@ -220,19 +220,37 @@ class LaunchSpec:
 
 def lasting(queue_name: str, document: Mapping[str, Any]) -> list[Any]:
     """What a fingerprint is the digest of: the queue, and the document but for what may differ."""
-    kept = {key: value for key, value in document.items() if key not in VOLATILE}
-    for path in (document.get("fingerprint") or {}).get("ignore") or ():
-        kept = _without(kept, path.split("."))
-    return [queue_name, kept]
+    return [queue_name, {key: value for key, value in identifying(document).items() if key not in VOLATILE}]
 
 
-def _without(mapping: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:
-    """A copy of `mapping` that lacks what lies at `path`, if it is there; the rest is shared."""
+def identifying(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A launch spec's document, or the part of it that records a source, without what `unseen` lists."""
+    for path in unseen(document):
+        document = _without(document, path)
+    return document
+
+
+def unseen(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The paths within a document that no fingerprint sees: those that its `fingerprint.ignore` lists, and what says of
+    the code in its `uri` where else it is, and what lay over it, which a push or a note beside the code changes.
+
+    >>> unseen({"uri": "/code", "git": {"version": "0" * 40}, "fingerprint": {"ignore": ["overrides.args"]}})
+    [('git', 'dirty'), ('git', 'repo'), ('overrides', 'args')]
+    """
+    known = document.get("uri") not in (None, "", SCHEDULER_URI)
+    told = [("git", "dirty"), *([("git", "repo")] if known else [])]
+    return [*told, *(tuple(path.split(".")) for path in (document.get("fingerprint") or {}).get("ignore") or ())]
+
+
+def _without(mapping: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any]:
+    """`mapping` without what lies at `path`: a copy if it is there; the rest is shared."""
     first, *rest = path
+    if first not in mapping:
+        return mapping
     copy = dict(mapping)
     if not rest:
-        copy.pop(first, None)
-    elif isinstance(below := copy.get(first), Mapping):
+        del copy[first]
+    elif isinstance(below := copy[first], Mapping):
         copy[first] = _without(below, rest)
     return copy
 

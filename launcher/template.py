@@ -11,7 +11,10 @@ from typing import Any
 from launcher.errors import LaunchError
 
 MACROS = ("project_name", "entity_name", "run_id", "run_name", "image_uri", "author")
-ARGUMENT_MACROS = ("overrides", "config_file", "run_dir")
+FILE_MACROS = ("config_file", "run_dir")
+ARGUMENT_MACROS = ("overrides", *FILE_MACROS)
+
+OVERRIDES = "${overrides}"
 
 MACRO = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -93,8 +96,8 @@ def expand_arguments(args: Sequence[str], overrides: Sequence[str]) -> list[str]
     """
     expanded: list[str] = []
     for argument in args:
-        if argument == "${overrides}":
+        if argument == OVERRIDES:
             expanded.extend(overrides)
         else:
-            expanded.append(argument.replace("${overrides}", " ".join(overrides)))
+            expanded.append(argument.replace(OVERRIDES, " ".join(overrides)))
     return expanded

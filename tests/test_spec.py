@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from launcher import canonical
 from launcher.errors import UsageError
-from launcher.spec import PRIORITIES, LaunchArguments, LaunchSpec, Source, construct, parse_priority
+from launcher.spec import PRIORITIES, SCHEDULER_URI, LaunchArguments, LaunchSpec, Source, construct, parse_priority
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
@@ -155,6 +155,17 @@ def test_a_fingerprint_tells_apart_queue_and_work_but_neither_priority_nor_point
     same = [LaunchSpec(document), LaunchSpec(document, priority=0), LaunchSpec(document, point=("a=1",))]
     assert len({spec.fingerprint() for spec in same}) == 1
     assert len({s.fingerprint() for s in (same[0], LaunchSpec(document, "gpu"), LaunchSpec(other))}) == 3
+
+
+def test_a_fingerprint_sees_where_code_is_only_where_nothing_else_names_it() -> None:
+    pushed = Source(folder="/code", repo="file:///r", commit="a" * 40, patch="c" * 64, dirty=True)
+    told = [pushed, replace(pushed, repo=None), replace(pushed, repo="file:///moved"), replace(pushed, dirty=False)]
+    assert len({LaunchSpec(source.fields()).fingerprint() for source in told}) == 1
+    others = [replace(pushed, **{name: "b" * 64}) for name in ("folder", "commit", "patch", "subdir")]
+    assert len({LaunchSpec(source.fields()).fingerprint() for source in [pushed, *others]}) == 5
+    for uri in ({}, {"uri": SCHEDULER_URI}):
+        repos = [{**uri, "git": {"repo": repo, "version": "a" * 40}} for repo in ("file:///r", "file:///other")]
+        assert len({LaunchSpec(document).fingerprint() for document in repos}) == 2
 
 
 def test_a_command_is_the_entry_point_then_the_arguments() -> None:

@@ -3,11 +3,11 @@ that was edited, most often."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from launcher.item import ItemFilter, Receipt
 from launcher.queues import Store
-from launcher.spec import LaunchSpec
+from launcher.spec import LaunchSpec, identifying
 
 PARTS = {
     "git": "code", "overrides.run_config": "config", "overrides.args": "arguments", "overrides.entry_point": "command",
@@ -35,7 +35,7 @@ class Earlier:
         """What to tell people when none of the specs was there already, although the point was."""
         if not (self._item and self._spec) or receipt.present or receipt.retried:
             return None
-        before, now = self._store.document(self._item.id), self._spec.document
+        before, now = identifying(self._store.document(self._item.id)), identifying(self._spec.document)
         if self._item.queue != self._spec.queue_name:
             return f"the sweep had these points already, in queue {self._item.queue}"
         paths = [path for path in PARTS if _at(before, path) != _at(now, path)]
@@ -50,5 +50,5 @@ class Earlier:
 
 def _at(document: object, path: str) -> object:
     for key in path.split("."):
-        document = document.get(key) if isinstance(document, dict) else None
+        document = document.get(key) if isinstance(document, Mapping) else None
     return document

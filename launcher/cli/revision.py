@@ -10,7 +10,7 @@ import platformdirs
 
 from launcher.errors import SourceError, UsageError
 from launcher.settings import Settings, settings_of
-from launcher.sources import Checkouts, pin
+from launcher.sources import Checkouts, pin, working_tree
 from launcher.sources.program import text
 from launcher.spec import Source, redacted
 
@@ -38,11 +38,11 @@ def of_here(rev: str, config_dir: str | None, settings: Settings) -> Revision:
     ).absolute()
     there = next(folder for folder in (configs, *configs.parents) if folder.is_dir())  # it may be gone since
     source, _ = pin(str(there), rev)
-    assert source.folder
-    top, root = Path(source.folder), settings.root.resolve()
+    top, root = working_tree(there), settings.root.resolve()
+    assert top
     shared = root.is_relative_to(top)
     return _checked_out(
-        source,
+        _beside(source, there),
         project=root.relative_to(top).as_posix() if shared else "",
         config_dir=Path(source.subdir, configs.relative_to(there)) if config_dir else None,
         uri=str(root),
@@ -62,7 +62,7 @@ def of_repository(repo: str, rev: str | None, config_dir: str | None) -> Revisio
         )
     uri = str(Path(source.folder, source.subdir)) if source.folder else str(source.repo)
     inside = Path(source.subdir, config_dir) if config_dir else None
-    return _checked_out(source, source.subdir, inside, uri, source.commit)
+    return _checked_out(_beside(source, Path(repo).expanduser()), source.subdir, inside, uri, source.commit)
 
 
 def _checked_out(source: Source, project: str, config_dir: Path | None, uri: str, version: str | None) -> Revision:
@@ -78,5 +78,9 @@ def _checked_out(source: Source, project: str, config_dir: Path | None, uri: str
     if not folder.is_dir():
         where = redacted(source.folder or source.repo or "")
         raise UsageError(f"config folder {told} is not in commit {str(source.commit)[:12]} of {where}")
-    dirty = bool(source.folder and text(["-C", source.folder, "status", "--porcelain"]))
-    return Revision(settings, folder, replace(source, dirty=dirty), uri, version)
+    return Revision(settings, folder, source, uri, version)
+
+
+def _beside(source: Source, folder: str | Path) -> Source:
+    """A commit, which says whether other changes lie in the working tree that it was found from."""
+    return replace(source, dirty=bool(source.folder and text(["-C", folder, "status", "--porcelain"])))

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 Stamp = tuple[int, ...]
 Known = dict[tuple[str, str, str], tuple[Stamp, "ConfigResult | None"]]
 
-_OF_PACKAGES: Known = {}
-"""What was parsed of installed packages, Hydra's own configs above all: these stay as they are while a process runs."""
+LASTING = ("hydra", "hydra_plugins")
+_LASTING: Known = {}
+"""What was parsed of these packages, which stay as they are while a process runs. Packages of the user's own are edited
+like any file, so what was parsed of them is for one repository."""
 
 
 class Parsed(ConfigRepository):
@@ -43,7 +45,8 @@ class Parsed(ConfigRepository):
         stamp = _stamp(source, config_path) if source else None
         if not source or stamp is None:
             return super().load_config(config_path)
-        known = self._known if stamp else _OF_PACKAGES
+        lasting = source.scheme() == "pkg" and source.path.split(".")[0] in LASTING
+        known = _LASTING if lasting else self._known
         place = (source.provider, source.path, config_path)
         if place not in known or known[place][0] != stamp:
             known[place] = stamp, super().load_config(config_path)

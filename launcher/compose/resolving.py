@@ -114,11 +114,11 @@ def convert_node(
     `within` holds the containers that are being converted. Raises ComposeError for one that refers to itself.
     """
     from omegaconf import DictConfig, ListConfig
-    from omegaconf.base import Node
+    from omegaconf.base import Node, UnionNode
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        resolved = node._dereference_node()
+        resolved: Any = node._dereference_node()
     except OmegaConfBaseException as error:
         if not _only_the_app_can_resolve(error):
             endless = "maximum recursion depth exceeded" in str(error)
@@ -126,7 +126,10 @@ def convert_node(
             problems.append(f"{_dotted(path)}: {node._value()!r}: {reason}")
         deferred.append(_dotted(path))
         return node.__dict__.get(WRITTEN, node._value())
-    assert resolved is not None
+    if isinstance(resolved, UnionNode) and not resolved._is_missing():
+        resolved = resolved._value()  # the leaf in it
+    if resolved is None:
+        return None
     if not isinstance(resolved, DictConfig | ListConfig) or resolved._is_none() or resolved._is_missing():
         value = MISSING if resolved._is_missing() else resolved._value()
         if value == MISSING:

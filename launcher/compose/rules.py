@@ -101,8 +101,7 @@ def _compiled(node: ast.expr, keys: list[str]) -> Test:  # noqa: PLR0911 - one r
     match node:
         case ast.BoolOp(op, values):
             tests = [_compiled(value, keys) for value in values]
-            every = isinstance(op, ast.And)
-            return lambda config: (all if every else any)(test(config) for test in tests)
+            return _first(tests, enough=isinstance(op, ast.Or))
         case ast.UnaryOp(ast.Not(), operand):
             test = _compiled(operand, keys)
             return lambda config: not test(config)
@@ -122,8 +121,27 @@ def _compiled(node: ast.expr, keys: list[str]) -> Test:  # noqa: PLR0911 - one r
     raise _OtherFormError(f"{ast.unparse(node)!r} is not accepted")
 
 
+def _first(tests: Sequence[Test], *, enough: bool) -> Test:
+    """`a or b` (and `a and b`), as Python reads it: the first value that is true (false), else the last one."""
+
+    def test(config: Config) -> Any:
+        value = None
+        for each in tests:
+            value = each(config)
+            if bool(value) is enough:
+                break
+        return value
+
+    return test
+
+
 def _comparison(nodes: Sequence[ast.expr], ops: Sequence[ast.cmpop], keys: list[str]) -> Test:
     """`a < b < c`, as Python reads it, but that a mapping is no value: `model == 'svm'` would never hold."""
+    for op, pair in zip(ops, itertools.pairwise(nodes), strict=True):
+        if isinstance(op, ast.Is | ast.IsNot) and not any(map(_is_single, pair)):
+            left, right = map(ast.unparse, pair)
+            sign, word = ("==", "is") if isinstance(op, ast.Is) else ("!=", "is not")
+            raise _OtherFormError(f"{word!r} is for null, true and false only; write {left} {sign} {right}")
     first, *sides = [_compiled(node, keys) for node in nodes]
     steps = list(zip([COMPARISONS[type(op)] for op in ops], ops, sides, itertools.pairwise(nodes), strict=True))
 
@@ -141,6 +159,16 @@ def _comparison(nodes: Sequence[ast.expr], ops: Sequence[ast.cmpop], keys: list[
         return True
 
     return test
+
+
+def _is_single(node: ast.expr) -> bool:
+    """Whether it is null, true or false, of which there is one each."""
+    match node:
+        case ast.Name(name):
+            return name in CONSTANTS
+        case ast.Constant(value):
+            return value is None or isinstance(value, bool)
+    return False
 
 
 def _refuse_mapping(node: ast.expr, value: Mapping[str, Any], other: Any) -> None:

@@ -7,6 +7,7 @@ import os
 import runpy
 import sys
 from collections.abc import Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +42,7 @@ def _run_task(file: Path, point: Sequence[str]) -> None:
 
     loader, callbacks, task, config = kept_task(file)
     job = Job.of_environment(os.environ)
-    enter(job.master)
-    run(job, HydraContext(loader, callbacks), config, task, point)
+    run(job, HydraContext(loader, callbacks), config, task, point, enter(job.master))
 
 
 def _run_app(program: str, words: list[str]) -> None:
@@ -75,37 +75,50 @@ def _run_job(hydra: Any, config_name: str | None, task_function: Any, overrides:
     """In place of `Hydra.run`: called by the app's main function, whose configs Hydra has found."""
     from hydra._internal.callbacks import Callbacks
     from hydra.types import HydraContext, RunMode
-    from omegaconf import OmegaConf
+    from omegaconf import OmegaConf, open_dict
 
     job = Job.of_environment(os.environ)
-    enter(job.master)
+    code = enter(job.master)
     about = {"overrides": {"hydra": list(job.master.overrides)}, "job": {"config_name": config_name}}
     master = OmegaConf.create({"hydra": about})
     if job.master.callbacks:
-        master = hydra.compose_config(config_name, [*job.master.overrides, *job.master.task], RunMode.MULTIRUN)
+        with chdir(code):
+            master = hydra.compose_config(config_name, [*job.master.overrides, *job.master.task], RunMode.MULTIRUN)
+        with open_dict(master):
+            master.hydra.runtime.cwd = str(Path.cwd())
     OmegaConf.set_cache(master, job.resolver_cache())
-    return run(job, HydraContext(hydra.config_loader, Callbacks(master)), master, task_function, overrides)
+    return run(job, HydraContext(hydra.config_loader, Callbacks(master)), master, task_function, overrides, code)
 
 
-def enter(master: Master) -> None:
-    """Be where the multirun was started, if that is on this machine, with the variables that were copied from there."""
+def enter(master: Master) -> Path:
+    """Be where the multirun was started, if that is on this machine, with the variables that were copied from there.
+
+    Returns the folder that the relative paths of configs lead from: that folder as it was then, if it is in the code.
+    """
+    code = Path.cwd()
     if Path(master.cwd).is_dir():
         os.chdir(master.cwd)
     os.environ.update(master.env)
+    return Path.cwd() if master.apart else code
 
 
-def run(
-    job: Job, context: HydraContext, master: DictConfig, task_function: Any, point: Sequence[str],
+def run(  # noqa: PLR0913 - what Hydra hands to a launcher, and the folder of its configs
+    job: Job, context: HydraContext, master: DictConfig, task_function: Any, point: Sequence[str], code: Path,
 ) -> JobReturn:  # fmt: skip
-    """What Hydra's own launcher does for one job. Raises what the task function raised, when its return is kept."""
+    """What Hydra's own launcher does for one job, whose configs are those of the folder `code`.
+
+    Raises what the task function raised, when its return is kept.
+    """
     from hydra.core.utils import run_job
     from omegaconf import open_dict
 
     import launcher
     from launcher.hydra_app.returns import leave_return, metrics
 
-    config = context.config_loader.load_sweep_config(master, list(point))
+    with chdir(code):
+        config = context.config_loader.load_sweep_config(master, list(point))
     with open_dict(config):
+        config.hydra.runtime.cwd = str(Path.cwd())
         config.hydra.job.id = os.environ.get("WANDB_RUN_ID", str(job.num))
         config.hydra.job.num = job.num
         config.hydra.sweep.dir = job.master.sweep_dir

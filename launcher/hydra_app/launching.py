@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from launcher import canonical, tracing
+from launcher import canonical, tracing, words
 from launcher.api import QueuedRun
 from launcher.compose import Point, Repository
 from launcher.compose.rows import compose_rows
@@ -75,8 +75,8 @@ class Multirun:
             named = {name: value for name, value in given.items() if name not in SWEEP_OPTIONS and value}
             ignore = named.pop("fingerprint", {}).get("ignore") or ()
             app = running_app()
-            flags = app.flags if app else ()
-            master = Master.of(config, wait=given["wait"], flags=flags, ignore=tuple(ignore))
+            flags, apart = (app.flags, app.apart()) if app else ((), False)
+            master = Master.of(config, wait=given["wait"], flags=flags, ignore=tuple(ignore), apart=apart)
             if app is None:
                 from launcher.hydra_app.task import keep_task
 
@@ -99,8 +99,8 @@ class Multirun:
             repository = Repository.of_loader(self.loader)
             points = compose_rows(repository, hydra.job.config_name, self.master.overrides, rows)
             made: list[Made] = []
-            receipt = self._push(store, points, first, made)
-            self._tell(receipt, len(rows))
+            receipt, code = self._push(store, points, first, made)
+            self._tell(receipt, len(rows), code)
             runs = _settled(store, self.sweep.name, made)
             if not self.master.wait:
                 return [queued(run, job.overrides) for run, job in zip(runs, made, strict=True)]
@@ -111,11 +111,14 @@ class Multirun:
     def launch_points(self, points: Iterable[Point]) -> Receipt:
         """Queue jobs that are composed already, as they come; nobody waits for their returns."""
         with as_hydra_tells(), closing(open_store(self.store)) as store:
-            receipt = self._push(store, points, 0, None)
-            self._tell(receipt, receipt.added + receipt.present + receipt.retried)
+            receipt, code = self._push(store, points, 0, None)
+            self._tell(receipt, receipt.added + receipt.present + receipt.retried, code)
             return receipt
 
-    def _push(self, store: Store, points: Iterable[Point], first: int, made: list[Made] | None) -> Receipt:
+    def _push(
+        self, store: Store, points: Iterable[Point], first: int, made: list[Made] | None
+    ) -> tuple[Receipt, list[str]]:
+        """What was queued, and what code it runs, in words."""
         folder = Repository.of_loader(self.loader).folder
         with tracing.adding("hydra/launcher=launch_queue", sweep=self.sweep.name) as note:
             dispatcher = Dispatcher(
@@ -129,7 +132,8 @@ class Multirun:
             specs = dispatcher.specs(jobs, self.overlay)
             receipt = store.push(self.sweep, specs if made is None else self._noting(specs, made), again=self.again)
             note(added=receipt.added, present=receipt.present)
-        return receipt
+        code = [f"code: {words.code(source)}" for source in dispatcher.sources]
+        return receipt, code + [f"job: {version.reference}" for version in dispatcher.versions]
 
     def _noting(self, specs: Iterable[LaunchSpec], made: list[Made]) -> Iterator[LaunchSpec]:
         for spec in specs:
@@ -141,12 +145,14 @@ class Multirun:
             made.append(Made(run, spec.point, spec.fingerprint()))
             yield spec
 
-    def _tell(self, receipt: Receipt, jobs: int) -> None:
+    def _tell(self, receipt: Receipt, jobs: int, code: Iterable[str]) -> None:
         name = shlex.quote(self.sweep.name)
         present = receipt.present + receipt.retried
         again = f", of which {receipt.retried:,} had failed and wait again" if receipt.retried else ""
         there = f"; {present:,} are there already{again} (hydra.launcher.again=true adds all once more)"
         log.info(f"sweep {name}: {receipt.added:,} of {jobs:,} jobs queued{there if present else ''}")
+        for line in code:
+            log.info(line)
         quoted = shlex.quote(name)
         log.info(f"run: launcher agent   follow: launcher status {quoted}   stop: launcher cancel {quoted}")
 

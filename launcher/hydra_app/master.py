@@ -33,7 +33,8 @@ class Master:
     folder of all its outputs; `cwd`: the one it was started in. `cache`: what resolvers such as `now` have answered
     already, as (resolver, arguments, value). `env`: the variables that `hydra.job.env_copy` names. `callbacks`: whether
     its config has some. `wait`: whether somebody waits for return values. `flags`: the options that its app finds its
-    configs with. `ignore`: dotted paths of the specs that their fingerprints leave out.
+    configs with. `ignore`: dotted paths of the specs that their fingerprints leave out. `apart`: whether the code is
+    that of another folder than `cwd`.
     """
 
     overrides: tuple[str, ...]
@@ -46,6 +47,7 @@ class Master:
     wait: bool = False
     flags: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    apart: bool = False
 
     @staticmethod
     def of(config: DictConfig, **options: Any) -> Master:
@@ -86,10 +88,11 @@ class Master:
 
         A point that one sweep asks for again is another run: `occurrence` counts them from 0.
         """
+        from launcher.template import OVERRIDES
         from launcher.variables import laid_over  # not for the runs, which start faster without
 
         node = dict(point.config.get("launch") or {})
-        node["args"] = [*self.flags, *point.overrides]
+        node["args"] = [*self.flags, OVERRIDES]
         node["run_id"] = run_id
         shared = {name: getattr(self, name) for name in Master.__slots__}
         standing = {"run": {**shared, "num": number}, "overrides": self.settings(), "occurrence": occurrence}

@@ -39,7 +39,7 @@ class Outside:
         task = [text for text in blocks[0].overrides if text not in own]
         try:
             config = hydra.compose_config(config_name, [*own, "hydra.mode=MULTIRUN", *task], RunMode.MULTIRUN)
-            master = Master.of(config, flags=app.flags)
+            master = Master.of(config, flags=app.flags, apart=app.apart())
         except Exception as error:  # Hydra passes on what reading a broken YAML file raises, whatever its type
             raise ComposeError(
                 f"config {config_name!r} of app {' '.join(words)!r} does not compose: {error}"

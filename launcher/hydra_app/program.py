@@ -4,6 +4,7 @@ for its configs without being run."""
 from __future__ import annotations
 
 import runpy
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from launcher.errors import LaunchError, UsageError
+from launcher.sources import covers
 
 if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
@@ -31,10 +33,14 @@ class App:
 
     @staticmethod
     def of_script(script: Path, flags: Sequence[str] = ()) -> App:
-        """The app of a file: pinned with the current folder if it lies inside of that, else with its own."""
+        """The app of a file: pinned with the current folder if that one's code holds it, else with its own."""
         script, here = script.resolve(), Path.cwd()
-        folder = here if script.is_relative_to(here) else script.parent
+        folder = here if script.parent == here or covers(here, script) else script.parent
         return App(str(folder), (script.relative_to(folder).as_posix(),), tuple(flags))
+
+    def apart(self) -> bool:
+        """Whether its code is that of another folder than the current one."""
+        return Path(self.folder) != Path.cwd()
 
     def entry_point(self, python: Sequence[str] | None = None, *, elsewhere: bool = False) -> list[str]:
         """The command of its runs: `python`, by default this one (`elsewhere`: the one on the PATH there), and the app.
@@ -79,19 +85,22 @@ def _caller_of_main() -> FrameType | None:
 class _AskedError(BaseException):
     """Ends the app's program where Hydra would begin to run it; no `except Exception` of the app's stops it."""
 
-    def __init__(self, hydra: Hydra, config_name: str | None) -> None:
+    def __init__(self, hydra: Hydra, config_name: str | None, overrides: Sequence[str]) -> None:
         super().__init__()
-        self.hydra, self.config_name = hydra, config_name
+        self.hydra, self.config_name, self.overrides = hydra, config_name, overrides
 
 
 def inspect_app(words: Sequence[str]) -> tuple[App, Hydra, str | None]:
     """The app that `words` name (`train.py`, or `-m` and a module; options such as --config-name after it), with Hydra
     as it is there, and the config's name. Its program runs up to the call of its main function, not further.
 
-    Raises UsageError for what is no Hydra app, LaunchError for a program that fails before that.
+    Raises UsageError for what is no Hydra app, and for overrides among the options, which would be no part of what is
+    composed; LaunchError for a program that fails before that.
     """
     module, name, flags = _words(words)
     asked = _run_up_to_main(module, name, flags)
+    if within := [text for text in asked.overrides if text in flags]:
+        raise UsageError(f"give overrides after --app, not in it: {shlex.join(within)}")
     app = App(str(Path.cwd()), ("-m", name), flags) if module else App.of_script(Path(name), flags)
     return app, asked.hydra, asked.config_name
 
@@ -110,8 +119,8 @@ def _run_up_to_main(module: bool, name: str, flags: Sequence[str]) -> _AskedErro
     from hydra._internal.hydra import Hydra
     from hydra.types import RunMode
 
-    def stop(hydra: Hydra, config_name: str | None, **_: Any) -> None:
-        raise _AskedError(hydra, config_name)
+    def stop(hydra: Hydra, config_name: str | None, overrides: Sequence[str], **_: Any) -> None:
+        raise _AskedError(hydra, config_name, overrides)
 
     kept = Hydra.get_mode, Hydra.run, sys.argv, sys.path[:]
     Hydra.get_mode = lambda *_, **__: RunMode.RUN  # type: ignore[method-assign]

@@ -10,6 +10,7 @@ from typing import Any
 from launcher import canonical
 from launcher.errors import NotFoundError
 from launcher.item import JobVersion
+from launcher.spec import identifying
 
 LATEST = "latest"
 
@@ -28,6 +29,8 @@ class Jobs:
         with self._session() as db, self._transaction(db):
             while (kept := db.execute(self._sql("select_job_number"), row).fetchone()) is None:
                 db.execute(self._sql("insert_job"), row)  # again, where another process took the number
+            if (version.source.get("git") or {}).get("repo"):
+                db.execute(self._sql("update_job_source"), row)  # the code was pushed since, maybe
             for alias in {LATEST, *aliases}:
                 db.execute(self._sql("set_job_alias"), row | {"alias": alias, "number": kept["number"]})
             found = db.execute(self._sql("select_jobs", "where_job"), {"name": version.name}).fetchall()
@@ -52,7 +55,7 @@ def _row(version: JobVersion) -> dict[str, Any]:
     content = {"source": version.source, "entry_point": list(version.entry_point), "inputs": version.inputs}
     return {
         "name": version.name, "kind": version.kind, "author": version.author, "now": time.time(),
-        "digest": canonical.digest({"kind": version.kind, **content}),
+        "digest": canonical.digest({"kind": version.kind, **content, "source": identifying(version.source)}),
         **{name: canonical.encode(value, sort=True) for name, value in content.items()},
     }  # fmt: skip
 

@@ -12,7 +12,7 @@ from launcher import canonical
 from launcher.policy import Retry, timeout
 from launcher.queues.packing import Packer, Path, at, unpack
 from launcher.slots import Needs
-from launcher.spec import lasting
+from launcher.spec import lasting, unseen
 
 if TYPE_CHECKING:
     from launcher.spec import LaunchSpec
@@ -25,6 +25,9 @@ PROBE = 24
 
 POLICIES = frozenset({"limits", "resource", "resource_args", "resources", "retry", "timeout"})
 """The fields of a spec that `_policies` reads."""
+
+UNSEEN_BY = frozenset({"fingerprint", "uri"})
+"""The fields that decide what else a fingerprint sees."""
 
 _MARK = secrets.token_hex(8)
 _MARKS = re.compile(f'"{_MARK}([0-9]+)"'.encode())
@@ -79,8 +82,8 @@ class _Pattern:
         self._queue = spec.queue_name
         self._number = number
         self._document = _Holes(marked)
-        ignored = [tuple(path.split(".")) for path in (spec.document.get("fingerprint") or {}).get("ignore") or ()]
-        told = all(path[0] != "fingerprint" and not _passes(ignored, path) for path in changed)
+        ignored = unseen(spec.document)
+        told = all(path[0] not in UNSEEN_BY and not _passes(ignored, path) for path in changed)
         self._lasting = _Holes(lasting(spec.queue_name, marked), sort=True) if told else None
         self._policies = None if any(path[0] in POLICIES for path in changed) else _policies(spec.document)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher.errors import SourceError
-from launcher.sources.program import NETWORK, PROTOCOLS, git
+from launcher.sources.program import NETWORK, PROTOCOLS, REMOTE, git, passwordless, text
 from launcher.spec import Source, redacted
 
 CACHE_BYTES = 20e9
@@ -121,13 +121,13 @@ class Checkouts:
             mirror = self.cache / "mirrors" / hashlib.sha256(origin.encode()).hexdigest()[:16]
             try:
                 with exclusive(self.cache / "locks" / mirror.name):
-                    _fetch(mirror, origin, source.repo or origin, source.commit)
-                    _grow(mirror, source.commit, tree, patch, NETWORK if _is_remote(origin) else PROTOCOLS)
+                    _fetch(mirror, origin, source.commit)
+                    _grow(mirror, source.commit, tree, patch, origin)
                 return
             except SourceError as error:
                 problems.append(str(error))
         if not problems:
-            pushed = "it was in no remote when it was added; push it, and add again"
+            pushed = "it was in no remote when it was added; push it, and add with --again"
             problems = [f"commit {source.commit} is to be had on the machine of {source.folder} only: {pushed}"]
         raise SourceError("; ".join(problems))
 
@@ -151,12 +151,22 @@ def _is_remote(origin: str) -> bool:
     return not origin.startswith("/")
 
 
-def _fetch(mirror: Path, origin: str, named: str, commit: str) -> None:
-    """Bring a commit and its history into the mirror, which calls its remote `named`."""
+def _named(origin: str) -> str:
+    """What the relative URLs of submodules lead from: for a folder of this machine its own remote, if it has one."""
+    if _is_remote(origin):
+        return origin
+    with suppress(SourceError):
+        url = passwordless(text(["-C", origin, "config", "--get", "remote.origin.url"]))
+        return url if REMOTE.match(url) else os.path.normpath(Path(origin, url))
+    return origin
+
+
+def _fetch(mirror: Path, origin: str, commit: str) -> None:
+    """Bring a commit and its history into the mirror, which calls its remote what it is called by now."""
     if not (mirror / "config").is_file() or not (mirror / "HEAD").is_file():
         shutil.rmtree(mirror, ignore_errors=True)
         git(["init", "--bare", "--quiet", mirror])
-        git([f"--git-dir={mirror}", "config", "remote.origin.url", named])
+    git([f"--git-dir={mirror}", "config", "remote.origin.url", _named(origin)])
     if _has(mirror, commit):
         return
     fetch = [f"--git-dir={mirror}", "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", origin]
@@ -168,15 +178,15 @@ def _fetch(mirror: Path, origin: str, named: str, commit: str) -> None:
         raise SourceError(f"commit {commit} is not in {redacted(origin)} any more")
 
 
-def _has(mirror: Path, commit: str) -> bool:
+def _has(git_folder: Path, commit: str) -> bool:
     try:
-        git([f"--git-dir={mirror}", "cat-file", "-e", f"{commit}^{{commit}}"])
+        git([f"--git-dir={git_folder}", "cat-file", "-e", f"{commit}^{{commit}}"])
     except SourceError:
         return False
     return True
 
 
-def _grow(mirror: Path, commit: str, tree: Path, patch: bytes, protocols: str) -> None:
+def _grow(mirror: Path, commit: str, tree: Path, patch: bytes, origin: str) -> None:
     """A worktree with its patch and its submodules; its marker comes last, so that half of one is no worktree."""
     _marker(tree).unlink(missing_ok=True)
     shutil.rmtree(tree, ignore_errors=True)
@@ -186,10 +196,34 @@ def _grow(mirror: Path, commit: str, tree: Path, patch: bytes, protocols: str) -
     if patch:
         git(["-C", tree, "apply", "--index", "--binary", "--whitespace=nowarn", "-"], given=patch)
     if (tree / ".gitmodules").is_file():
-        git(["-C", tree, "submodule", "update", "--init", "--recursive", "--quiet"], protocols=protocols)
+        if not _is_remote(origin):
+            _borrow(tree, Path(origin))
+        for step in (["init"], ["sync"], ["update", "--init", "--recursive"]):  # the mirror has URLs of another time
+            protocols = NETWORK if _is_remote(origin) else PROTOCOLS
+            git(["-C", tree, "submodule", "--quiet", *step], protocols=protocols)
     partial = tree.with_name(f"{tree.name}.partial")
     partial.write_text(f"{_settle(tree)}\n", encoding="utf-8")
     partial.replace(_marker(tree))
+
+
+def _borrow(tree: Path, folder: Path) -> None:
+    """Bring the submodules from those of the folder that a commit was added from, where they have what is asked for: it
+    may be in no remote yet."""
+    modules = tree / ".gitmodules"
+    if not modules.is_file():
+        return
+    entries = git(["-C", tree, "ls-files", "--stage", "-z"]).split(b"\0")
+    commits = {os.fsdecode(entry[50:]): entry[7:47].decode() for entry in entries if entry.startswith(b"160000 ")}
+    with suppress(SourceError):  # of a submodule that fails here, the update of all says why
+        told = git(["config", "--file", modules, "--null", "--get-regexp", r"^submodule\..*\.path$"])
+        for name, path in (entry.split("\n", 1) for entry in os.fsdecode(told).split("\0") if entry):
+            there = folder / path
+            if path in commits and _has(there / ".git", commits[path]):
+                key = f"{name.removesuffix('.path')}.url"  # not as an option: a name may hold a `=`
+                url = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": key, "GIT_CONFIG_VALUE_0": str(there)}
+                git(["-C", tree, "submodule", "--quiet", "update", "--init", "--", path], environ=url)
+                git(["-C", tree, "submodule", "--quiet", "sync", "--", path])
+                _borrow(tree / path, there)
 
 
 def _settle(tree: Path) -> int:

@@ -7,15 +7,14 @@ import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from launcher.errors import SourceError
-from launcher.sources.program import git, text
+from launcher.sources.program import REMOTE, git, passwordless, text
 from launcher.sources.snapshot import Patch, changed, record, uncommitted
 from launcher.spec import Source, redacted
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-REMOTE = re.compile(r"(https|ssh|file)://|[\w.-]+@[\w.-]+:")
 SUSPICIOUS = re.compile(r"[\x00-\x20\x7f]|://-|@-|::|:-")
 DIRTY = ("include", "refuse", "ignore")
 """What becomes of uncommitted changes: they are part of the code, an error, or left out."""
@@ -47,7 +46,7 @@ def pin(
             "(https://, ssh://, file://, user@host:path)"
         )
     folder = folder.resolve()
-    top = _top(folder)
+    top = working_tree(folder)
     if top is None:
         if version:
             raise SourceError(f"version {version!r} needs git, but {str(folder)!r} is in no repository with a commit")
@@ -64,6 +63,32 @@ def pin(
     return _pin_folder(folder, top, version, dirty, apart)
 
 
+def working_tree(folder: Path) -> Path | None:
+    """The working tree that a folder is in; None outside of git, and in a repository without a commit."""
+    try:
+        top = Path(text(["-C", folder, "rev-parse", "--show-toplevel"]))
+        git(["-C", folder, "rev-parse", "--quiet", "--verify", "HEAD"])
+    except SourceError as error:
+        if "is not on PATH" in str(error) or "dubious ownership" in str(error):
+            raise
+        return None
+    return top
+
+
+def covers(folder: Path, file: Path) -> bool:
+    """Whether the code that `folder` is pinned with holds this file below it: both are in no repository, or in the same
+    one, whose submodules count as parts of it."""
+    if not file.is_relative_to(folder):
+        return False
+    top, inner = working_tree(folder), working_tree(file.parent)
+    if top is None:
+        return inner is None
+    while inner and inner != top:
+        above = text(["-C", inner, "rev-parse", "--show-superproject-working-tree"])
+        inner = Path(above) if above else None
+    return inner == top
+
+
 def _pin_folder(
     folder: Path, top: Path, version: str | None, dirty: str, apart: Collection[Path]
 ) -> tuple[Source, Patch | None]:
@@ -76,9 +101,19 @@ def _pin_folder(
     left_out = not version and dirty == "ignore" and uncommitted(top, apart)
     subdir = folder.relative_to(top).as_posix()
     return Source(
-        folder=str(top), repo=_origin(top, commit), commit=commit, patch=patch.digest if patch else None,
+        folder=str(_lasting(top)), repo=_origin(top, commit), commit=commit, patch=patch.digest if patch else None,
         subdir="" if subdir == "." else subdir, dirty=left_out,
     ), patch  # fmt: skip
+
+
+def _lasting(top: Path) -> Path:
+    """Where the commits of a working tree stay: for one of several of a repository, the folder of the repository
+    itself, which is there still when that tree is removed."""
+    if (top / ".git").is_file():
+        common = Path(text(["-C", top, "rev-parse", "--path-format=absolute", "--git-common-dir"]))
+        if common.name == ".git":  # that of a submodule has the submodule's name
+            return common.parent
+    return top
 
 
 def _refuse_changes(top: Path, apart: Collection[Path]) -> None:
@@ -131,18 +166,6 @@ def _names(refs: Mapping[str, str]) -> str:
     return ", ".join(short) or "no commit yet"
 
 
-def _top(folder: Path) -> Path | None:
-    """The working tree that a folder is in; None outside of git, and in a repository without a commit."""
-    try:
-        top = Path(text(["-C", folder, "rev-parse", "--show-toplevel"]))
-        git(["-C", folder, "rev-parse", "--quiet", "--verify", "HEAD"])
-    except SourceError as error:
-        if "is not on PATH" in str(error) or "dubious ownership" in str(error):
-            raise
-        return None
-    return top
-
-
 def _commit(top: Path, version: str) -> str:
     if version.startswith("-"):
         raise SourceError(f"version {version!r} is not a branch, tag or commit")
@@ -166,7 +189,4 @@ def _origin(top: Path, commit: str) -> str | None:
         url = f"file://{url}"
     if not REMOTE.match(url) or SUSPICIOUS.search(url):
         return None
-    if "://" in url and urlsplit(url).password is not None:
-        parts = urlsplit(url)
-        url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    return url
+    return passwordless(url)

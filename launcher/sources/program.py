@@ -4,15 +4,18 @@ for: no hooks, no prompts, no protocols beside the listed ones, argument lists o
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from launcher.errors import SourceError
 from launcher.spec import redacted
 
 NETWORK = "https:ssh"
 PROTOCOLS = f"{NETWORK}:file"
+REMOTE = re.compile(r"(https|ssh|file)://|[\w.-]+@[\w.-]+:")
 TIMEOUT_SECONDS = 600
 ELSEWHERE = frozenset({
     "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
@@ -62,3 +65,15 @@ def git(
 def text(arguments: Sequence[str | Path], *, protocols: str = PROTOCOLS) -> str:
     """What `git ARGUMENTS` prints, as text without the white space at its end; file names come through unharmed."""
     return os.fsdecode(git(arguments, protocols=protocols)).rstrip()
+
+
+def passwordless(url: str) -> str:
+    """A remote's address without a password, which git's credential helper has where one is needed.
+
+    >>> passwordless("https://ann:secret@host/x.git"), passwordless("ssh://git@host/x.git")
+    ('https://host/x.git', 'ssh://git@host/x.git')
+    """
+    if "://" not in url or urlsplit(url).password is None:
+        return url
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,9 @@ LIMIT = 20_000_000
 """Bytes that changed files, and the patch of them, may have; larger things are data, which belongs elsewhere."""
 
 SHOWN = 5
+CACHE = "__pycache__"
+FIELDS = {"?": 1, "1": 8, "u": 10}
+"""The kinds of lines that git's status has for what differs, and how many fields each has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,39 +40,67 @@ def changed(top: Path, apart: Collection[Path] = ()) -> list[str]:
     """The paths below the working tree `top` that differ from HEAD, untracked ones included, ignored ones and those
     `apart` not.
 
-    Raises SourceError for what no patch can hold: unresolved merges, changes inside submodules, nested repositories.
+    Raises SourceError for what no patch can hold: unresolved merges, changes and new files inside submodules, nested
+    repositories.
     """
     return list(_changed(top, apart))
 
 
 def _changed(top: Path, apart: Collection[Path]) -> dict[str, bool]:
     """These paths, and whether the index lacks what lies there."""
-    status = ["status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=all"]
-    told = git(["-C", top, *status, "--", *_but(top, apart)])
-    paths: dict[str, bool] = {}
-    bad = []
-    for entry in os.fsdecode(told).split("\0"):
-        kind, _, rest = entry.partition(" ")
-        if kind == "?":
-            paths[rest] = True
-            if rest.endswith("/"):
-                bad.append(f"{rest} is a repository of its own; list it in .gitignore, or make it a submodule")
-        elif kind in ("1", "u"):
-            fields = rest.split(" ", 7 if kind == "1" else 9)
-            path, submodule = fields[-1], fields[1]
-            paths[path] = fields[0][1] != "."
-            if kind == "u":
-                bad.append(f"{path} has an unresolved merge; resolve it")
-            elif submodule.startswith("S") and "M" in submodule[2:3]:
-                bad.append(f"submodule {path} has uncommitted changes; commit them there")
+    paths, bad = _status(top, _but(top, apart))
     if bad:
         raise SourceError(f"the changes in {top} cannot be recorded: {'; '.join(bad)} (or add with --dirty ignore)")
     return paths
 
 
+def _status(top: Path, tree: Sequence[str]) -> tuple[dict[str, bool], list[str]]:
+    """The paths that differ and whether the index lacks what lies there; and, in words, what no patch can hold."""
+    paths: dict[str, bool] = {}
+    bad = []
+    for kind, fields in _entries(top, tree):
+        path, submodule = fields[-1], fields[1] if len(fields) > 1 else ""
+        if kind == "u":
+            bad.append(f"{path} has an unresolved merge; resolve it")
+        elif kind == "?" and path.endswith("/"):
+            bad.append(f"{path} is a repository of its own; list it in .gitignore, or make it a submodule")
+        elif submodule[2:3] == "M":
+            bad.append(f"submodule {path} has uncommitted changes; commit them there")
+        elif submodule[3:] == "U" and (new := _untracked(top / path)):
+            more = f" and {len(new) - SHOWN} more" if len(new) > SHOWN else ""
+            told = f"{', '.join(new[:SHOWN])}{more}"
+            bad.append(f"submodule {path} has files that are not committed: {told}; commit or ignore them there")
+        elif submodule[1:] == "..U" and fields[0] == ".M":
+            continue  # nothing but caches lies in it
+        paths[path] = kind == "?" or fields[0][1] != "."
+    return paths, bad
+
+
+def _entries(top: Path, tree: Sequence[str] = (":/",)) -> Iterator[tuple[str, list[str]]]:
+    """What git tells of each path that differs, whatever the user has it ignore in submodules: the kind of line, and
+    its fields, of which the path is the last. Submodules look with the same settings."""
+    settings = ["-c", "status.showUntrackedFiles=normal"]
+    options = ["--porcelain=v2", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=none"]
+    for entry in os.fsdecode(git(["-C", top, *settings, "status", *options, "--", *tree])).split("\0"):
+        kind, _, rest = entry.partition(" ")
+        if kind in FIELDS:
+            yield kind, rest.split(" ", FIELDS[kind] - 1)
+
+
+def _untracked(submodule: Path) -> list[str]:
+    """The files that a submodule, or one inside of it, neither tracks nor ignores, but for Python's caches."""
+    found = []
+    for kind, fields in _entries(submodule):
+        if kind == "?" and CACHE not in fields[-1].split("/"):
+            found.append(fields[-1])
+        elif kind == "1" and fields[1][3:] == "U":
+            found += [f"{fields[-1]}/{path}" for path in _untracked(submodule / fields[-1])]
+    return found
+
+
 def uncommitted(top: Path, apart: Collection[Path] = ()) -> bool:
     """Whether anything differs, also what no patch can hold."""
-    return bool(git(["-C", top, "status", "--porcelain", "--", *_but(top, apart)]))
+    return any(_status(top, _but(top, apart)))
 
 
 def _but(top: Path, apart: Collection[Path]) -> list[str]:
@@ -87,9 +118,11 @@ def record(top: Path, apart: Collection[Path] = ()) -> Patch | None:
     paths = _changed(top, apart)
     if not paths:
         return None
-    _check_size(top, {path: _size(top / path) for path in paths})
+    gone = _beyond_links(top, paths)
+    _check_size(top, {path: 0 if path in gone else _size(top / path) for path in paths})
     with tempfile.TemporaryDirectory(prefix="launcher-") as folder:
-        content = _diff(top, Path(folder), [path for path in paths if paths[path]], _but(top, apart))
+        there = [path for path in paths if paths[path] and path not in gone]
+        content = _diff(top, Path(folder), there, gone, _but(top, apart))
     if len(content) > LIMIT:
         raise SourceError(f"the uncommitted changes in {top} make a patch of {_megabytes(len(content))}; {ADVICE}")
     return Patch(content, tuple(paths)) if content else None
@@ -109,6 +142,13 @@ def _check_size(top: Path, sizes: dict[str, int]) -> None:
         raise SourceError(f"the uncommitted files in {top} have {_megabytes(total)}: {told}; {ADVICE}")
 
 
+def _beyond_links(top: Path, paths: Iterable[str]) -> set[str]:
+    """Those of which a folder is a link now: what the link leads to is not theirs, and git adds nothing there."""
+    above = {path: str((top / path).parent) for path in paths}
+    linked = {folder for folder in set(above.values()) if os.path.realpath(folder) != folder}
+    return {path for path, folder in above.items() if folder in linked}
+
+
 def _size(path: Path) -> int:
     try:
         return path.lstat().st_size
@@ -120,8 +160,9 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
-def _diff(top: Path, scratch: Path, paths: Sequence[str], tree: Sequence[str]) -> bytes:
-    """A copy of the index takes these paths in, with its new objects beside the repository's; then the tree differs."""
+def _diff(top: Path, scratch: Path, paths: Sequence[str], gone: Collection[str], tree: Sequence[str]) -> bytes:
+    """A copy of the index takes these paths in, with its new objects beside the repository's, and forgets those
+    that are gone; then the tree differs."""
     index = Path(text(["-C", top, "rev-parse", "--path-format=absolute", "--git-path", "index"]))
     objects = text(["-C", top, "rev-parse", "--path-format=absolute", "--git-path", "objects"])
     environ = {
@@ -132,10 +173,14 @@ def _diff(top: Path, scratch: Path, paths: Sequence[str], tree: Sequence[str]) -
     (scratch / "objects").mkdir()
     if index.is_file():
         shutil.copy2(index, scratch / "index")  # it knows by its time which files need no second look
+    if gone:
+        forget = ["update-index", "--force-remove", "-z", "--stdin"]
+        git(["-C", top, *forget], environ=environ, given=os.fsencode("\0".join(gone)))
     add = ["-c", "advice.addEmbeddedRepo=false", "add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul"]
     these = "\0".join(f":(top,literal){path}" for path in paths)
     if these:
         git(["-C", top, *add], environ=environ, given=os.fsencode(these))
     shape = ["--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color"]
-    shape += ["--src-prefix=a/", "--dst-prefix=b/"]
+    shape += ["--src-prefix=a/", "--dst-prefix=b/", "--unified=3", "--inter-hunk-context=0"]
+    shape += ["--submodule=short", "--ignore-submodules=none"]
     return git(["-C", top, "diff", "--cached", *shape, "HEAD", "--", *tree], environ=environ)

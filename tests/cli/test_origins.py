@@ -41,6 +41,17 @@ def items(project: Project) -> list[Item]:
         return list(store.items(ItemFilter()))
 
 
+def test_code_that_was_pushed_or_lies_beside_a_note_is_the_same_work(cli: Cli, project: Project, head: str) -> None:
+    add(cli, "s", "-m", "seed=1,2")
+    remote = project.folder.parent / "remote.git"
+    git(project.folder, "init", "--quiet", "--bare", str(remote))
+    git(project.folder, "remote", "add", "origin", str(remote))
+    git(project.folder, "push", "--quiet", "origin", "main")
+    project.write("notes.txt", "untracked")
+    result = cli("add", "--sweep", "s", "-m", "seed=1,2", "--dirty", "ignore", *COMMAND)
+    assert result.out.startswith("sweep s: 0 added; 2 are there already: 2 pending")
+
+
 def test_an_item_knows_where_it_comes_from(cli: Cli, project: Project, head: str) -> None:
     project.write("train.py", "changed")
     item = add(cli, "s", "-m", "model=mlp", "seed=1,2")

@@ -75,6 +75,18 @@ def test_planning_leaves_the_tree_the_repository_and_the_store_as_they_are(cli: 
     assert f"code: {project.folder} at {v1[:12]}\n" in told
 
 
+def test_a_linked_worktree_is_the_project_that_lies_there(
+    cli: Cli, project: Project, v1: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = tmp_path / "idea"
+    git(project.folder, "worktree", "add", "--quiet", str(tree), "v1")
+    monkeypatch.chdir(tree)
+    [spec] = planned(cli, "--config-rev", "main")
+    assert rates([spec]) == [0.2]
+    assert (spec["uri"], spec["git"]["version"]) == (str(project.folder), git(project.folder, "rev-parse", "main"))
+    assert "without its uncommitted changes" not in cli("plan", "--config-rev", "main", *COMMAND).out
+
+
 def test_adding_keeps_the_commit_and_runs_it(cli: Cli, project: Project, v1: str) -> None:
     assert cli("add", "--sweep", "s", "--config-rev", "v1", *COMMAND).code == 0
     assert git(project.folder, "rev-parse", f"refs/launcher/{v1}") == v1

@@ -110,6 +110,23 @@ def test_changes_of_a_file_are_seen_by_the_next_composing(tree: Path) -> None:
     assert repository.compose("config", ["model=new"]).model.name == "new"
 
 
+def test_changes_of_a_package_are_seen_by_the_next_grid(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "edited_package/conf/model/own.yaml"
+    path.parent.mkdir(parents=True)
+    for folder in path.parents[1:3]:
+        (folder / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    overrides = ["hydra.searchpath=[pkg://edited_package.conf]", "model=own"]
+    for name in ("before", "after"):
+        path.write_text(f"name: {name}\n")
+        assert Repository(tree).compose("config", overrides).model.name == name
+    path.unlink()
+    with pytest.raises(ComposeError, match="own"):
+        Repository(tree).compose("config", overrides)
+
+
 def test_the_params_of_the_sweeper_are_override_strings_in_their_order(tree: Path) -> None:
     written(tree, {"swept.yaml": "a: 1\nhydra: {sweeper: {params: {a: 'range(2)', +b: '1,2'}}}\n"})
     repository = Repository(tree)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,36 @@ def problems(text: str) -> list[str]:
     return lines
 
 
+@dataclass
+class Typed:
+    """Fields of more than one type, as structured configs have them."""
+
+    number: int | str = 1
+    text: int | str = "a"
+    flag: bool | float = True
+    none: int | str | None = None
+    listed: list[int | str] = field(default_factory=lambda: [1, "b"])
+    referred: int | str = "${number}"
+    other: Any = "${text}-${none}"
+    deep: Any = "${listed}"
+
+
+@dataclass
+class Deferred(Typed):
+    missing: int | str = "???"
+    out: int | str = "${hydra:x}"
+
+
+def test_fields_of_more_than_one_type_are_plain_values_too() -> None:
+    config = OmegaConf.structured(Typed)
+    expected = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(expected, dict)
+    more, deferred = plain_config(OmegaConf.structured(Deferred))
+    assert repr(more) == repr({**expected, "missing": "???", "out": "${hydra:x}"})
+    assert deferred == ("missing", "out")
+    assert_plain(more)
+
+
 # -- interpolations ------------------------------------------------------------------------------------------------
 
 
@@ -44,14 +75,15 @@ def test_what_resolves_is_resolved_type_for_type() -> None:
     assert deferred == []
 
 
-def test_everything_in_it_is_plain_python() -> None:
-    def check(value: Any) -> None:
-        assert type(value) in (dict, list, str, int, float, bool, type(None))
-        for entry in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-            check(entry)
+def assert_plain(value: Any) -> None:
+    assert type(value) in (dict, list, str, int, float, bool, type(None))
+    for entry in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        assert_plain(entry)
 
+
+def test_everything_in_it_is_plain_python() -> None:
     for text in ("a: {b: [1, {c: '${a.d}'}], d: {e: x}}", "a: {b: ['${hydra:x}', {c: '${a.d}'}], d: {e: '???'}}"):
-        check(plain(text)[0])
+        assert_plain(plain(text)[0])
 
 
 def test_what_only_the_running_app_can_resolve_stays_as_written_and_is_listed_in_order() -> None:

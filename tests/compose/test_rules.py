@@ -34,6 +34,10 @@ CONFIG: dict[str, Any] = {
         ("'kernel' in model and model.kernel.name != 'rbf'", False),
         ("'depth' in model and model.depth > 3", False),
         ("none is null", True),
+        ("debug is not True and debug is false", True),
+        ("(none or seed) == 3 and (seed and lr) == 0.1 and (debug or none) is null", True),
+        ("(none and none.x) == null", True),
+        ("tags or debug", True),
         ("none == null and debug == false and true", True),
         ("model['max-iter'] == 5", True),
         ("tags[0] == 'a' and tags[1] == 'b'", True),
@@ -115,11 +119,13 @@ def test_a_mapping_may_be_asked_for_its_keys_and_whether_it_is_there(text: str) 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        ("model.name is 'svm'", "'is' is for null, true and false only; write model.name == 'svm'; expected"),
+        ("null is not lr is not 0.1", "'is not' is for null, true and false only; write lr != 0.1; expected"),
         ("loss.lambda > 1", "'lambda' is a word of Python's; write loss['lambda']; expected"),
         ("lr > 1 or a.b.in.c == 2", "'in' is a word of Python's; write a.b['in']; expected"),
     ],
 )
-def test_a_key_that_is_a_word_of_pythons_is_told_how_to_be_written(text: str, told: str) -> None:
+def test_what_python_reads_otherwise_is_told_how_to_be_written(text: str, told: str) -> None:
     with pytest.raises(UsageError) as error:
         Rule.parse("exclude", text)
     assert told in str(error.value)

@@ -82,6 +82,21 @@ def test_a_points_config_becomes_the_run_config_without_its_launch_node(dispatch
     assert spec.command() == ["python", "train.py", "lr=1", "seed=2"]
 
 
+def test_an_override_that_the_agent_would_change_is_refused_where_the_command_gets_it(
+    dispatcher: Dispatcher, folder: Path
+) -> None:
+    point = Point(("launch.args=['${run_dir}']", "to=${run_dir}/x", "key=${oc.select:run_dir}"), {})
+    arguments = LaunchArguments(uri=str(folder), entry_point=COMMAND)
+    for args in (None, ["--all=${overrides}"]):
+        with pytest.raises(SpecError) as error:
+            dispatcher.spec(arguments, point=point, args=args)
+        assert [str(problem) for problem in error.value.problems] == [
+            "to=${run_dir}/x: the agent would fill ${run_dir} in it, whatever was composed; for the config's key write "
+            "${oc.select:run_dir}, for the run's own path name it in launch.args"
+        ]
+    assert dispatcher.spec(arguments, point=point, args=["${run_dir}"]).document["overrides"]["args"] == ["${run_dir}"]
+
+
 @pytest.mark.parametrize(
     ("args", "expected"),
     [

@@ -15,6 +15,7 @@ from launcher.item import Item, RunState
 from launcher.queues import open_store
 from tests.conftest import REPOSITORY, until
 from tests.hydra_app.conftest import PROGRAM, App
+from tests.sources.repositories import git
 
 CALLBACK = """
 from hydra.experimental.callback import Callback
@@ -48,6 +49,10 @@ def outputs(folder: Path) -> dict[str, str]:
 
 
 # -- adding ----------------------------------------------------------------------------------------------------------
+
+
+def test_later_edits_that_reach_the_jobs_are_told(app: App) -> None:
+    assert f"code: {app.folder}, in place: later edits reach the runs\n" in app.queue("lr=1").out
 
 
 def test_the_jobs_are_queued_and_the_program_ends_well(app: App) -> None:
@@ -150,12 +155,15 @@ def test_the_return_value_is_the_runs_result(app: App) -> None:
     assert (item.state, item.result) == (RunState.FINISHED, {"return_value": 6})
 
 
+def record(folder: Path) -> None:
+    """Make a repository of a folder."""
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "first")
+
+
 def test_the_code_and_configs_of_a_run_are_those_of_when_it_was_added(app: App) -> None:
-    for command in (
-        ["init", "-q"], ["add", "."],
-        ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "first"],
-    ):  # fmt: skip
-        subprocess.run(["git", *command], cwd=app.folder, check=True)
+    record(app.folder)
     app.queue("lr=3")
     text = (app.folder / "train.py").read_text()
     app.write("train.py", text.replace('"version", 1', '"version", 2'))
@@ -164,6 +172,56 @@ def test_the_code_and_configs_of_a_run_are_those_of_when_it_was_added(app: App) 
     [item] = app.items()
     assert item.result == {"return_value": 6}
     assert f"cwd {app.folder} version 1" in logs(app, item)
+
+
+@pytest.mark.parametrize("outer", [False, True])
+def test_an_app_that_is_started_from_above_its_repository_is_pinned_there(app: App, *, outer: bool) -> None:
+    record(app.folder)
+    if outer:
+        (app.folder.parent / "app.txt").write_text("another repository's")
+        git(app.folder.parent, "init", "--quiet")
+        git(app.folder.parent, "add", "app.txt")
+        git(app.folder.parent, "commit", "--quiet", "--message", "outer")
+    above = App(app.folder.parent, app.url)
+    done = above.queue("lr=3", program=("app/train.py",))
+    assert f"code: {app.folder} at {git(app.folder, 'rev-parse', 'HEAD')[:12]}\n" in done.out
+    app.write("train.py", PROGRAM.replace('"version", 1', '"version", 2'))
+    above.drain()
+    [item] = app.items()
+    assert item.result == {"return_value": 6}
+    assert f"cwd {above.folder} version 1" in logs(app, item)
+
+
+@pytest.mark.parametrize("program", ["train.py", "go.py"])
+def test_so_are_configs_that_a_relative_search_path_leads_to(app: App, program: str) -> None:
+    app.write("go.py", "import other\nother.go()\n")  # a task that is pickled
+    app.write("other.py", "import train\ndef go():\n    train.main()\n")
+    app.write("conf/__init__.py", "")
+    app.write("extra/rate/fast.yaml", "# @package _global_\nlr: 3\n")
+    app.write("conf/config.yaml", (app.folder / "conf/config.yaml").read_text() + CALLBACKS)
+    app.write("told.py", TOLD)
+    record(app.folder)
+    done = app.queue("hydra.searchpath=[file://extra]", "+rate=fast", program=(program,))
+    assert done.code == 0, done
+    app.write("extra/rate/fast.yaml", "# @package _global_\nlr: 4\n")
+    app.drain()
+    [item] = app.items()
+    assert item.result == {"return_value": 6}
+    assert f"cwd {app.folder} version 1" in logs(app, item)
+    assert f"started in {app.folder}, {app.folder}" in logs(app, item)
+
+
+CALLBACKS = "hydra: {callbacks: {told: {_target_: told.Told, cwd: '${hydra.runtime.cwd}'}}}\n"
+TOLD = """
+from hydra.experimental.callback import Callback
+
+class Told(Callback):
+    def __init__(self, cwd):
+        self.cwd = cwd
+
+    def on_job_start(self, config, **kwargs):
+        print(f"started in {self.cwd}, {config.hydra.runtime.cwd}")
+"""
 
 
 def test_a_module_is_run_as_one_and_options_of_the_app_are_kept(app: App) -> None:

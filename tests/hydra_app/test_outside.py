@@ -49,6 +49,11 @@ def test_a_module_and_its_options(app: App) -> None:
         (["--app", "ill.py"], "app 'ill.py' failed before its hydra.main function was called: OSError: no GPU", 1),
         (["--app", "train.py", "-cn", "x"], "--app 'train.py --config-name NAME'", 2),
         (["--app", "train.py", "--", "python", "train.py"], "and a command after -- contradict each other", 2),
+        (
+            ["--app", "train.py --config-name config lr=0.7 +a=1"],
+            "give overrides after --app, not in it: lr=0.7 ",
+            2,
+        ),
         (["--app", "train.py", "nope=1"], "Could not override 'nope'", 2),
     ],
 )

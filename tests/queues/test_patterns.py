@@ -13,7 +13,7 @@ from launcher.policy import Retry, timeout
 from launcher.queues.packing import Packer, Shape, unpack
 from launcher.queues.patterns import PATTERNS, SpecPacker
 from launcher.slots import Needs
-from launcher.spec import LaunchSpec
+from launcher.spec import SCHEDULER_URI, LaunchSpec
 from tests.queues.test_packing import VALUES, stored, text
 
 LEAVES = st.sampled_from(
@@ -25,6 +25,11 @@ DOCUMENTS = st.fixed_dictionaries(
     optional={
         "name": st.sampled_from(["x", "y"]), "author": st.sampled_from(["ann", "bob", 2**70]),
         "resource": st.just("local-process"),
+        "uri": st.sampled_from(["/code", "/other", "", SCHEDULER_URI]),
+        "git": st.fixed_dictionaries(
+            {"version": st.sampled_from(["a", "b"])},
+            optional={"repo": st.sampled_from(["r", "s"]), "dirty": st.just(value=True)},
+        ),
         "resource_args": st.fixed_dictionaries({"local-process": st.fixed_dictionaries({"memory": MEMORY})}),
         "retry": st.fixed_dictionaries({"max_attempts": st.integers(1, 3)}),
         "timeout": st.fixed_dictionaries({"queue": st.sampled_from(["1m", "2m"])}),
@@ -45,6 +50,8 @@ def over(a: Any, **more: Any) -> LaunchSpec:
 @example([over(a) for a in (0, {"b": 1}, {"b": 2})])
 @example([over(a, fingerprint={"ignore": ["overrides.a.b"]}) for a in (0, {"b": 1}, {"b": 2})])
 @example([over(a, author=2**70, name=1e16) for a in (0, 2**64, 2**65)])
+@example([over(0, uri=uri, git={"version": "a", "repo": "r"}) for uri in ("/code", "/other", SCHEDULER_URI)])
+@example([over(0, uri="/code", git=git) for git in ({"version": "a"}, None, {"version": "a", "repo": "r"})])
 @example([over(a, retry={"max_attempts": a}) for a in (1, 2, 3)])
 def test_what_is_kept_of_a_spec_does_not_depend_on_those_before(specs: list[LaunchSpec]) -> None:
     packer = SpecPacker()

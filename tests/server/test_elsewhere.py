@@ -123,7 +123,7 @@ def test_what_fails_arrives_with_its_stage_its_reason_and_its_log(
     assert (item.state, item.stage) == (RunState.FAILED, "prepare")
     assert item.reason == (
         f"commit {'0' * 40} is to be had on the machine of /nowhere/code only: it was in no remote when it was "
-        "added; push it, and add again"
+        "added; push it, and add with --again"
     )
 
 

@@ -57,3 +57,11 @@ def message(*arguments: object, **options: object) -> str:
     with pytest.raises(SourceError) as error:
         pin(*arguments, **options)  # type: ignore[arg-type]
     return str(error.value)
+
+
+def library(repo: Path, tmp_path: Path) -> Path:
+    """The submodule `lib` of a repository, committed there."""
+    origin = repository(tmp_path / "library")
+    git(repo, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(origin), "lib")
+    git(repo, "commit", "--quiet", "-m", "lib")
+    return repo / "lib"

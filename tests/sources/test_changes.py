@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from launcher.errors import SourceError
 from launcher.sources import pin, preserve
+from launcher.sources.snapshot import LIMIT
 from launcher.spec import Source
-from tests.sources.repositories import checkout, commit, git, message, repository
+from tests.sources.repositories import checkout, commit, git, library, message, repository
 
 
 def contents(folder: Path) -> dict[str, tuple[str, bytes]]:
@@ -150,10 +151,16 @@ def test_the_same_changes_have_the_same_digest_and_others_another(repo: Path) ->
 
 def test_settings_of_the_user_change_no_patch(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     change_everything(repo)
+    (repo / "long.py").write_text("\n".join(map(str, range(30))))
+    commit(repo, "third")
+    (repo / "long.py").write_text((repo / "long.py").read_text().replace("\n7", "\nseven").replace("\n17", "\nmore"))
+    library(repo, tmp_path)
+    commit(repo / "lib", "moved")
     plain = pin(str(repo))
     config = tmp_path / "gitconfig"
     config.write_text(
         "[diff]\n\tnoprefix = true\n\tmnemonicPrefix = true\n\texternal = false\n\trenames = copies\n\tcontext = 0\n"
+        '\tinterHunkContext = 9\n\tsubmodule = log\n\tignoreSubmodules = all\n[submodule "lib"]\n\tignore = all\n'
         "[color]\n\tui = always\n\tdiff = always\n[status]\n\trelativePaths = true\n\tshowUntrackedFiles = no\n"
     )
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
@@ -264,3 +271,36 @@ def test_a_password_in_the_remotes_address_is_not_recorded(repo: Path) -> None:
     git(repo, "remote", "add", "origin", "https://ann:secret@host.invalid/x.git")
     git(repo, "update-ref", "refs/remotes/origin/main", "HEAD")
     assert pin(str(repo))[0].repo == "https://host.invalid/x.git"
+
+
+def test_a_folder_that_became_a_link_is_brought_back_as_one(repo: Path, tmp_path: Path, cache: Path) -> None:
+    """Its files went to a larger disk, say, and are not recorded from there."""
+    for name in ("deep/x.csv", "y.csv", "z.csv"):
+        commit(repo, name, f"data/{name}")
+    (repo / "data/z.csv").unlink()
+    shutil.move(repo / "data", tmp_path / "disk")
+    (repo / "data").symlink_to(tmp_path / "disk")
+    with (tmp_path / "disk/y.csv").open("ab") as file:
+        file.truncate(LIMIT + 1)
+    (repo / "train.py").write_text("changed")
+    source, patch = pin(str(repo))
+    tree = checkout(source, cache, patch)
+    assert (tree / "data").readlink() == tmp_path / "disk"
+    assert contents(tree) == contents(repo)
+
+
+def test_a_commit_outlives_the_working_tree_that_it_was_added_from(repo: Path, tmp_path: Path, cache: Path) -> None:
+    tree = tmp_path / "idea"
+    git(repo, "worktree", "add", "--quiet", str(tree), "-b", "idea")
+    head = commit(tree, "idea", "exp/train.py")
+    (tree / "new.py").write_text("not committed")
+    source, patch = pin(str(tree / "exp"))
+    preserve(source)
+    assert patch is not None
+    assert source == Source(folder=str(repo), commit=head, patch=patch.digest, subdir="exp")
+    assert pin(str(tree), in_place=True)[0].folder == str(tree)
+    git(repo, "worktree", "remove", "--force", str(tree))
+    git(repo, "branch", "--quiet", "-D", "idea")
+    git(repo, "gc", "--quiet", "--prune=now")
+    code = checkout(source, cache, patch)
+    assert ((code / "train.py").read_text(), (code / "../new.py").read_text()) == ("idea", "not committed")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import SourceError
-from launcher.sources import Patch, pin
+from launcher.sources import Patch
 from launcher.sources.snapshot import LIMIT
 from launcher.spec import Source
 from tests.sources.repositories import checkout, commit, git, message, repository
@@ -38,19 +38,6 @@ def test_an_unresolved_merge_is_refused(repo: Path) -> None:
     with pytest.raises(Exception, match="merge"):
         git(repo, "merge", "--quiet", "other")
     assert "train.py has an unresolved merge" in message(str(repo))
-
-
-def test_a_changed_submodule_is_refused_and_a_moved_one_recorded(repo: Path, tmp_path: Path, cache: Path) -> None:
-    library = repository(tmp_path / "library")
-    git(repo, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library), "lib")
-    git(repo, "commit", "--quiet", "-m", "lib")
-    (repo / "lib/train.py").write_text("changed")
-    assert "submodule lib has uncommitted changes; commit them there" in message(str(repo))
-    commit(repo / "lib", "moved")
-    git(repo / "lib", "push", "--quiet", "origin", "HEAD:moved")
-    source, patch = pin(str(repo))
-    assert patch is not None
-    assert (checkout(source, cache, patch) / "lib/train.py").read_text() == "moved"
 
 
 # -- hostile patches --------------------------------------------------------------------------------------------------

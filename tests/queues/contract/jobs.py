@@ -62,6 +62,13 @@ class JobsContract:
         assert again == replace(first, aliases=("latest",)), "and what was added last is latest"
         assert told(store) == [("team/vision/train:v0", ("latest",)), ("team/vision/train:v1", ())]
 
+    def test_code_that_was_pushed_since_is_the_same_version_and_says_where_it_is(self, store: Store) -> None:
+        git = {"version": "a" * 40}
+        kept = store.keep_job(version(kind="code", source={"uri": "/code", "git": git | {"dirty": True}}))
+        pushed = version(kind="code", source={"uri": "/code", "git": git | {"repo": "file:///code"}})
+        assert store.keep_job(pushed) == replace(kept, source=pushed.source)
+        assert store.keep_job(replace(pushed, source={"uri": "/code", "git": git})).source == pushed.source
+
     def test_an_alias_names_one_version_of_a_job(self, store: Store) -> None:
         store.keep_job(version("a"), ["best", "paper"])
         store.keep_job(version("b"), ["best"])
