@@ -44,19 +44,28 @@ class Neighbours:
         since = time.time() - BACK_SECONDS
         known = [other for other in self._store.agents(since) if other.id != self._info.id]
         others = [other for other in known if other.state == "alive"]
-        left = [(other, lease) for other in others if _is_left(other, queues) for lease in self._adopt(other)]
+        left = [(other, lease) for other in others if self._is_left(other, queues) for lease in self._adopt(other)]
         others = [other for other in others if not other.detached]
         self._fail_unfit([other for other in known if not other.detached], queues)
         for other in self._watch.silent(others, now):
             reason = f"its agent was silent for more than {self._lease_seconds:g} s"
-            engines = {lease.item.queue for lease in self._store.held(other.id) if of_engine(lease)}
-            if engines:
+            if engines := self._engines(other):
                 if engines <= set(queues):  # else somebody who serves them goes on with them
                     left += self._adopt_runs_of_engines(other, reason)
             elif count := self._store.release(other.id, reason, beats=other.beats):
                 self._listen(AgentEvent("recovered", f"agent {other.id} is silent: {count} items put back"))
         self._looked = now
         return left
+
+    def _is_left(self, other: AgentInfo, queues: Sequence[str]) -> bool:
+        """Whether somebody must go on with what this agent held, and we can: an engine's runs go on where it is."""
+        if other.detached:
+            return set(other.queues) <= set(queues)
+        return died_here(other) and self._engines(other) <= set(queues)
+
+    def _engines(self, other: AgentInfo) -> set[str]:
+        """The queues of what engines run for it."""
+        return {lease.item.queue for lease in self._store.held(other.id) if of_engine(lease)}
 
     def _adopt_runs_of_engines(self, silent: AgentInfo, reason: str) -> list[tuple[AgentInfo, Lease]]:
         """An engine's runs are there although their agent is not heard; its others are lost to us."""
@@ -84,11 +93,6 @@ class Neighbours:
             )
             if count := self._store.fail_unfit(name, rooms, reason, seconds=self._patience):
                 self._listen(AgentEvent("trouble", f"{count} items failed: each {reason}"))
-
-
-def _is_left(other: AgentInfo, queues: Sequence[str]) -> bool:
-    """Whether somebody must go on with what this agent held, and we can."""
-    return set(other.queues) <= set(queues) if other.detached else died_here(other)
 
 
 def of_engine(lease: Lease) -> bool:

@@ -104,7 +104,9 @@ def test_resources_in_one_language_become_options_and_the_engines_own_win() -> N
 
 
 def test_a_command_whose_quotes_are_open_is_refused_without_showing_what_fills_it() -> None:
-    with pytest.raises(RunnerError, match=r"resource_args\.local-container\.command cannot be split.*quotation") as told:
+    with pytest.raises(
+        RunnerError, match=r"resource_args\.local-container\.command cannot be split.*quotation"
+    ) as told:
         image_command("echo ${WORD}", {"WORD": "it's"})
     assert told.value.stage == "prepare"
     assert "it's" not in str(told.value)

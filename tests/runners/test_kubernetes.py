@@ -4,6 +4,7 @@ only it has: Jobs that runs share, objects of other kinds, and all that goes wro
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -170,6 +171,20 @@ def test_a_job_that_is_not_there_any_more_is_lost(place: Place, node: Node, monk
     node.stop(pod(node))
     with place.runner() as other:
         assert isinstance(outcome(other, token, handle), Lost)
+
+
+def test_a_run_of_a_cluster_that_is_not_configured_here_is_kept_and_cancelled_when_it_is(
+    place: Place, runner: Runner, node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, handle = begun(place, runner)
+    config = os.environ["KUBECONFIG"]
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    with place.runner() as other:
+        assert other.poll({token: handle}) == {token: None}
+        other.cancel(token, handle)
+        assert other.poll({token: handle}) == {token: None}
+        monkeypatch.setenv("KUBECONFIG", config)
+        assert isinstance(outcome(other, token, handle), Cancelled)
 
 
 # -- how the server fails ---------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from launcher.errors import RunnerError
 from launcher.item import Item, Lease, RunState
 from launcher.paths import RunPaths
 from launcher.runners import node
-from launcher.runners.slurm_cluster import Answer, WORDS, said
+from launcher.runners.slurm_cluster import WORDS, Answer, said
 from launcher.runners.slurm_request import OURS, SlurmBatch, SlurmRequest, batches, slurm_request
 
 ROOT = Path("/data/runs")
@@ -161,7 +161,9 @@ def test_a_state_that_nobody_knows_goes_on() -> None:
     assert replace(said("CANCELLED by 0", "None"), native="") == replace(said("CANCELLED+", "(null)"), native="")
 
 
-POLICY = "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+POLICY = (
+    "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+)
 
 
 @pytest.mark.parametrize(
