@@ -1,5 +1,5 @@
 """What an agent does about the others of its store, now and then: it takes over what agents of this machine left that
-have died, puts back what silent ones held, and ends early what none of them could ever run."""
+have died, puts back what silent ones held, and ends what none of them could ever run or did in time."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class Neighbours:
         """What is ours from now on, with the agent that held it; `now` is the monotonic clock's time."""
         if now < self._looked + self._lease_seconds / 6:
             return []
+        self._store.expire()  # all places may be taken for long
         since = time.time() - BACK_SECONDS
         known = [other for other in self._store.agents(since) if other.id != self._info.id]
         others = [other for other in known if other.state == "alive"]
