@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import pytest
 from launcher.errors import NoRoomError, RunnerError
 from launcher.outcome import Cancelled, Failed, Finished, Lost, Outcome, Preempted
 from launcher.runners import Handle, Runner, engines
-from tests.conftest import REPOSITORY, until
+from launcher.runners.kubernetes.cluster import ApiError, Cluster
+from launcher.runners.kubernetes.runner import AT_ONCE
+from tests.conftest import PATIENCE_SECONDS, REPOSITORY, until
 from tests.kubernetes_api import Fault, KubernetesApi, Object, problems
 from tests.kubernetes_node import Node
 from tests.runners.contract import ENVIRON, SECRETS, Place, outcome, submitted
@@ -252,6 +255,26 @@ def test_what_the_server_refuses_fails_with_its_words(place: Place, runner: Runn
     [refused] = submitted(runner, [place.request(runner, "true")])
     assert str(refused) == "Kubernetes refuses it: admission webhook denied the request: no"
     assert not isinstance(refused, NoRoomError)
+
+
+def test_deletions_that_are_refused_hold_up_no_others_and_are_tried_again(
+    place: Place, runner: Runner, api: KubernetesApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun_ones = dict(place.start(runner, "sh", "-c", WAIT) for _ in range(AT_ONCE + 1))
+    delete, refused = Cluster.delete, set()
+
+    def forbidden(_: Cluster, path: str, name: str) -> None:
+        refused.add(name)
+        raise ApiError(403, "Forbidden", f"jobs.batch {name} is forbidden")
+
+    monkeypatch.setattr(Cluster, "delete", forbidden)
+    for token, handle in begun_ones.items():
+        runner.cancel(token, handle)
+    until(lambda: len(refused) == AT_ONCE + 1, "their refusals")
+    started = ThreadPoolExecutor(1).submit(place.start, runner, "true").result(PATIENCE_SECONDS / 6)
+    assert outcome(runner, *started) == Finished(None)
+    monkeypatch.setattr(Cluster, "delete", delete)
+    assert all(isinstance(ended, Cancelled) for ended in all_outcomes(runner, begun_ones).values())
 
 
 def test_watches_that_end_and_expire_are_begun_again(place: Place, runner: Runner, api: KubernetesApi) -> None:
