@@ -12,6 +12,7 @@ from launcher.compose.resolving import LAUNCH_NODE
 from launcher.errors import Problem, suggest
 from launcher.item import QueueInfo
 from launcher.runners import FOREIGN, RESOURCES
+from launcher.runners.container_request import words
 from launcher.runners.kubernetes.policy import refused
 from launcher.spec import POLICIES
 from launcher.template import FILE_MACROS, OVERRIDES
@@ -93,6 +94,15 @@ def resource_problems(document: Mapping[str, Any], queue: QueueInfo) -> Iterator
     arguments = own.get(resource) if isinstance(own, Mapping) else None
     if isinstance(arguments, Mapping) and arguments:
         yield from schema.problems(arguments, f"resource_args/{resource}", path=("resource_args", resource))
+        if resource == "local-container":
+            yield from _command_problems(arguments.get("command"))
+
+
+def _command_problems(command: Any) -> Iterator[Problem]:
+    try:
+        words(command)
+    except ValueError as error:
+        yield Problem("resource_args.local-container.command", f"{command!r} {error}")
 
 
 CONTAINER_OPTIONS = frozenset(

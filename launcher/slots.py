@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from launcher.errors import UsageError
 from launcher.resources import AMOUNT, BYTES, Resources, in_bytes
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+GPU = re.compile(r"\d+$|GPU-|MIG-")
 SMI_SECONDS = 10.0
 EPSILON = 1e-9
 UNKNOWN = 1e300
@@ -172,7 +174,8 @@ def _memory() -> float:
 
 def _gpus(environ: Mapping[str, str]) -> list[str]:
     if "CUDA_VISIBLE_DEVICES" in environ:
-        return [name.strip() for name in environ["CUDA_VISIBLE_DEVICES"].split(",") if name.strip()]
+        names = (name.strip() for name in environ["CUDA_VISIBLE_DEVICES"].split(","))
+        return list(takewhile(GPU.match, names))  # CUDA sees none from the first on that is no name: -1, NoDevFiles
     import subprocess  # whoever asks for no GPU starts sooner
 
     try:

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from launcher.agent.host import describe, died_here, unusable
+from launcher.agent.neighbours import Neighbours
 from launcher.agent.strays import end_strays
-from launcher.item import AgentInfo
+from launcher.item import AgentInfo, QueueInfo
 from launcher.queues.sqlite import SqliteStore
 from launcher.runners import keeper
 from launcher.runners.keeper import process_lives, process_started
@@ -87,6 +88,23 @@ def test_processes_that_nobody_has_a_lease_for_are_ended_but_not_those_of_other_
         for process in processes.values():
             process.kill()
             process.wait()
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_what_engines_run_for_an_agent_that_died_here_goes_to_one_that_serves_their_queues(
+    served: bool, store: SqliteStore, process: subprocess.Popen[bytes]
+) -> None:
+    process.kill()
+    dead, heir = (replace(agent_in(process), id=name) for name in ("dead", "heir"))
+    until(lambda: died_here(dead), "its death")
+    store.create_queue(QueueInfo("pods", "kubernetes"))
+    store.push(None, [spec(queue="pods", resource="kubernetes"), spec()])
+    store.register(dead)
+    leases = store.pop("dead", ["pods", "default"], 2)
+    queues = ["default", "pods"] if served else ["default"]
+    left = Neighbours(store, heir, 30.0, lambda _: None).look(queues, 0.0)
+    assert {lease.token for _, lease in left} == ({lease.token for lease in leases} if served else set())
+    assert set(store.leases("dead" if not served else "heir")) == {lease.token for lease in leases}
 
 
 def run_of(root: Path, item: str, token: str) -> subprocess.Popen[bytes]:

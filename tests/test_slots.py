@@ -130,6 +130,17 @@ def test_gpus_are_those_that_nvidia_smi_lists(tmp_path: Path, monkeypatch: pytes
     assert discover(os.environ).gpus == ()
 
 
+@pytest.mark.parametrize(
+    ("told", "gpus"),
+    [
+        ("-1", ()), ("NoDevFiles", ()), ("none", ()), ("0,-1,2", ("0",)), ("1,,2", ("1",)), ("0,1,", ("0", "1")),
+        ("MIG-7f2a/1/0, GPU-8a1b", ("MIG-7f2a/1/0", "GPU-8a1b")),
+    ],
+)  # fmt: skip
+def test_gpus_end_where_cuda_knows_a_name_no_more(told: str, gpus: tuple[str, ...]) -> None:
+    assert discover({"CUDA_VISIBLE_DEVICES": told}).gpus == gpus
+
+
 def test_a_machine_has_cpus_and_memory() -> None:
     slots = discover({"CUDA_VISIBLE_DEVICES": ""})
     assert slots.cpus == len(os.sched_getaffinity(0))

@@ -1,11 +1,11 @@
 """What an agent does about the others of its store, now and then: it takes over what agents of this machine left that
-have died, puts back what silent ones held, and ends early what none of them could ever run."""
+have died, puts back what silent ones held, and ends what none of them could ever run or did in time."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from launcher.agent.host import died_here
@@ -48,17 +48,18 @@ class Neighbours:
         """What is ours from now on, with the agent that held it; `now` is the monotonic clock's time."""
         if now < self._looked + self._lease_seconds / 6:
             return []
+        self._store.expire()  # all places may be taken for long
         since = time.time() - BACK_SECONDS
         known = [other for other in self._store.agents(since) if other.id != self._info.id]
         others = [other for other in known if other.state == "alive"]
-        left = [(other, lease) for other in others if _is_left(other, queues) for lease in self._adopt(other)]
+        left = [(other, lease) for other in others if self._is_left(other, queues) for lease in self._adopt(other)]
         others = [other for other in others if not other.detached]
         self._fail_unfit([other for other in known if not other.detached], queues)
         silent = self._watch.silent(others, now)
         for other in silent:
             reason = f"its agent was silent for more than {self._lease_seconds:g} s"
             held = self._store.held(other.id)
-            engines = {lease.item.queue for lease in held if of_engine(lease)}
+            engines = _engines(held)
             if engines or any(map(_has_ended_here, held)):
                 if engines <= set(queues):  # else somebody who serves them goes on with them
                     left += self._adopt_known(other, reason)
@@ -67,6 +68,12 @@ class Neighbours:
         self.unsure = bool([other for other in others if other not in silent and self._may_live(other, queues)])
         self._looked = now
         return left
+
+    def _is_left(self, other: AgentInfo, queues: Sequence[str]) -> bool:
+        """Whether somebody must go on with what this agent held, and we can: an engine's runs go on where it is."""
+        if other.detached:
+            return set(other.queues) <= set(queues)
+        return died_here(other) and _engines(self._store.held(other.id)) <= set(queues)
 
     def _adopt_known(self, silent: AgentInfo, reason: str) -> list[tuple[AgentInfo, Lease]]:
         """An engine's runs are there although their agent is not heard, and of what ended the exit code may lie here;
@@ -111,9 +118,9 @@ class Neighbours:
                 self._listen(AgentEvent("trouble", f"{count} items failed: each {reason}"))
 
 
-def _is_left(other: AgentInfo, queues: Sequence[str]) -> bool:
-    """Whether somebody must go on with what this agent held, and we can."""
-    return set(other.queues) <= set(queues) if other.detached else died_here(other)
+def _engines(held: Iterable[Lease]) -> set[str]:
+    """The queues of what engines run of this."""
+    return {lease.item.queue for lease in held if of_engine(lease)}
 
 
 def _has_ended_here(lease: Lease) -> bool:

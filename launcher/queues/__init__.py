@@ -83,6 +83,10 @@ class Store(Protocol):
         """Fail what has waited in a queue for `seconds`, and asks for more (cpus, memory, gpus) than each of `rooms`
         has; says how many."""
 
+    def expire(self) -> int:
+        """Fail what has waited in any queue for longer than its timeout, as `pop` does, for agents whose places are all
+        taken; says how many."""
+
     def ack(self, started: Iterable[tuple[Lease, Mapping[str, Any], str]]) -> list[bool]:
         """Leased → running, with each run's handle and folder; False where the lease is no longer ours."""
 

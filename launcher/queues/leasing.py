@@ -69,14 +69,20 @@ class Leasing:
 
     def _pop(self, db: Any, look: Any, wanted: Mapping[str, Any], room: Room) -> Rows:
         if look["due"]:
-            expired = self._later(db.execute(self._sql("expire_items"), wanted))
-            db.execute(self._sql("end_backoff"), wanted)
-            self._settle()
-            self._hold_failing(db, expired())
+            self._end_waits(db, wanted)
         self._before_pop(db, wanted, look)
         if look["sized"]:
             return self._later(db.execute(self._sql("pop_fitting"), {**wanted, **asdict(room)}))
         return self._later(db.execute(self._sql("pop_items"), wanted))
+
+    def _end_waits(self, db: Any, wanted: Mapping[str, Any]) -> int:
+        """What has waited for too long fails, what waited for another attempt may be taken; how many failed."""
+        ended = self._later(db.execute(self._sql("expire_items"), wanted))
+        db.execute(self._sql("end_backoff"), wanted)
+        self._settle()
+        expired = ended()
+        self._hold_failing(db, expired)
+        return len(expired)
 
     def _leases(self, db: Any, popped: list[Any]) -> list[Lease]:
         popped.sort(key=lambda row: (row["priority"], row["seq"]))
@@ -84,6 +90,15 @@ class Leasing:
 
     def _before_pop(self, db: Any, wanted: Mapping[str, Any], look: Any) -> None:
         """What a dialect must do so that agents that pop at once respect limits together."""
+
+    def expire(self) -> int:
+        """See `Store.expire`. Looks outside of a transaction first, as `pop` does."""
+        wanted = _wanted("", (), 0)
+        with self._session() as db:
+            if not self._look(db, wanted):
+                return 0
+            with self._pipeline(db), self._transaction(db):
+                return self._end_waits(db, wanted)
 
     def fail_unfit(self, queue: str, rooms: Sequence[Mapping[str, float]], reason: str, *, seconds: float = 0) -> int:
         """See `Store.fail_unfit`."""

@@ -216,6 +216,10 @@ class PostgresStore(SqlStore):
         again = limit > 0 and not leases and (acked or done)
         return acked, done, self.pop(agent, queues, limit, room) if again else leases
 
+    def expire(self) -> int:
+        """See `Store.expire`."""
+        return _untangled(super().expire)
+
     def _waits(self, queues: Sequence[str]) -> bool:
         from launcher import canonical
 

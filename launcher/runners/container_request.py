@@ -247,8 +247,26 @@ def _listed(given: Any) -> list[Any]:
     return list(given) if isinstance(given, list | tuple) else [given]
 
 
+def words(command: Any) -> list[str]:
+    """The `command` of a container's arguments in words, as a shell splits them; ValueError for one that it would not.
+
+    >>> words("echo 'a b'")
+    ['echo', 'a b']
+    """
+    if not isinstance(command, str):
+        return [str(word) for word in _listed(command)]
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        told = f"cannot be split into words as a shell does it: {str(error).lower()}"
+        raise ValueError(f"{told}; correct its quotes, or give a list of words") from error
+
+
 def _words(command: Any) -> list[str]:
-    return shlex.split(command) if isinstance(command, str) else [str(word) for word in _listed(command)]
+    try:
+        return words(command)
+    except ValueError as error:  # without the text: its macros are filled from the agent's environment
+        raise RunnerError(f"resource_args.local-container.command {error}", "prepare") from error
 
 
 def _name(lease: Lease) -> str:

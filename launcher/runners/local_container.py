@@ -236,7 +236,8 @@ class LocalContainer:
 
     def _outcome(self, token: str, handle: Handle, seen: Mapping[str, Any] | None) -> Outcome:
         paths = RunPaths(Path(handle["dir"]))
-        stopping = self._stopping.get(token)
+        if stopping := self._stopping.pop(token, None):
+            self._pool.submit(stopping.wait)  # it ends after its container, and is a zombie until somebody asks
         ran = None
         if seen is None:
             exit_code = written(paths)

@@ -19,7 +19,7 @@ from launcher.paths import RunPaths, write_atomically
 from launcher.runners import Handle, Request, Stray, Told, slurm_cluster
 from launcher.runners.engines import Judge, Said, Waking, Word, ask_to_stop, withdraw, write_request
 from launcher.runners.node import OUTCOME, STOP
-from launcher.runners.slurm_cluster import REFUSED, UNREACHED, Limits, Listed, Task
+from launcher.runners.slurm_cluster import UNREACHED, Limits, Listed, Task
 from launcher.runners.slurm_request import SlurmBatch, SlurmRequest, batches, mark, slurm_request
 
 POLL_SECONDS = 5.0
@@ -213,7 +213,7 @@ class Slurm:
             self._used += batch.count
             return {request.token: _handle(batch, number, job) for number, request in enumerate(requests)}
         shutil.rmtree(batch.folder, ignore_errors=True)  # should Slurm have it after all, its tasks find nothing to do
-        if UNREACHED.search(told.err) or REFUSED.search(told.err):
+        if UNREACHED.search(told.err) or told.full:
             if not UNREACHED.search(told.err) and batch.count > 1:
                 half = batch.count // 2 * requests[0].pack
                 return self._submit(requests[:half]) | dict.fromkeys(

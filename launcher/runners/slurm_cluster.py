@@ -28,7 +28,10 @@ WORDS: Mapping[str, Word] = {
 }  # fmt: skip
 """Slurm's states, from job_state_string of 22.05 and later; one that is not here goes on."""
 
-REFUSED = re.compile(r"(job submit limit|limit|maximum number of jobs|temporarily unable|try again)", re.IGNORECASE)
+LIMIT = re.compile(r"^\w+: error: ((?:Assoc|QOS)\w*Limit)$", re.MULTILINE)
+"""The line that names what a job is over, before one that lists whatever it might be; from acct_policy.c."""
+
+FULL = re.compile(r"(job submit limit|maximum number of jobs|temporarily unable|try again)", re.IGNORECASE)
 UNREACHED = re.compile(
     r"(unable to contact|timed out|zero bytes|connection|transport|communication|authentication|munge|"
     r"did not answer|protocol)",
@@ -53,7 +56,14 @@ class Answer:
     def why(self) -> str:
         """What it says in the end, for people."""
         lines = [line for line in map(str.strip, self.err.splitlines()) if line]
-        return re.sub(r"^\w+: (error|fatal): ", "", lines[-1]) if lines else f"exit code {self.code}"
+        told = re.sub(r"^\w+: (error|fatal): ", "", lines[-1]) if lines else f"exit code {self.code}"
+        return f"{told}: {limit[1]}" if (limit := LIMIT.search(self.err)) else told
+
+    @property
+    def full(self) -> bool:
+        """Whether it has too many jobs now, and may take this one later; a job that asks for too much stays refused."""
+        limit = LIMIT.search(self.err)
+        return "SubmitJob" in limit[1] if limit else FULL.search(self.err) is not None
 
 
 def ask(*argv: str, env: Mapping[str, str] | None = None, given: str | None = None) -> Answer:

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ LONGEST_LINE = 200
 
 FRAME = re.compile(r'  File "(?P<file>.+)", line (?P<line>\d+), in (?P<function>.+)')
 LIBRARY = re.compile(r"[/\\](site-packages|lib[/\\]python3[.\d]*)[/\\]")
+SHEBANG = re.compile(rb"#![ \t]*([^ \t\n]+)")
 LINES_AFTER = 6
 """So many lines may follow the exception that a log ends with."""
 
@@ -160,9 +162,30 @@ def why_not(program: str, cwd: str, there: bool, path: str | None, number: int |
     if not there:
         return f"the folder to run in, {cwd}, is not there"
     if number == errno.ENOENT:
+        if file := _found(program, cwd, path):
+            return f"the program {program!r} is there, but {_interpreter(file)} is not; install it, or correct {file}"
         searched = "on PATH of its node" if path is None else f"on PATH ({path})"
         where = "there" if "/" in program else searched
         return f"the program {program!r} is not {where}; install it, or correct the entry point"
     if number == errno.EACCES:
         return f"the program {program!r} may not be executed; chmod +x it, or start it through its interpreter"
     return f"the program {program!r} cannot be started: {os.strerror(number) if number else error}"
+
+
+def _found(program: str, cwd: str, path: str | None) -> Path | None:
+    """The file of a program, as far as it can be seen from here: another machine shares the folder to run in."""
+    if "/" not in program:
+        found = shutil.which(program, path=path) if path else None
+        return Path(found) if found else None
+    file = Path(cwd, program)
+    return file if file.is_file() and (path is not None or not program.startswith("/")) else None
+
+
+def _interpreter(file: Path) -> str:
+    """What a program that is there needs to start, for people."""
+    try:
+        with file.open("rb") as opened:
+            named = SHEBANG.match(opened.readline(LONGEST_LINE))
+    except OSError:
+        named = None
+    return f"its interpreter {named[1].decode(errors='replace')!r}" if named else "what loads it"

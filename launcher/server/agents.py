@@ -161,7 +161,9 @@ class Caretaker:
             self._closed.wait(BEAT_SECONDS)
 
     def look(self, now: float) -> None:
-        """One round over all agents of W&B's."""
+        """One round over all agents of W&B's, and what none of them took in time."""
+        with self._desk.writing:
+            self._desk.store.expire()
         alive = {agent.id for agent in self._desk.store.agents()}
         for record in self._desk.store.records(KIND):
             if record.key not in alive:

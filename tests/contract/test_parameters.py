@@ -212,6 +212,8 @@ def test_resource_args() -> None:
     )
     left = refusal(docker_image="a", queue_name="images", resource_args={"local-container": {"cpus": "{{n}}"}})
     assert "'{{n}}' is left in it" in left
+    told = refusal(docker_image="a", queue_name="images", resource_args={"local-container": {"command": "echo it's"}})
+    assert """resource_args.local-container.command: "echo it's" cannot be split into words""" in told
 
 
 def test_entry_point() -> None:

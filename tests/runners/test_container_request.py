@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from launcher.errors import RunnerError
 from launcher.item import Item, Lease, RunState
 from launcher.paths import RunPaths
 from launcher.runners.container_request import ContainerRequest, Engine, Image
@@ -100,3 +101,23 @@ def test_resources_in_one_language_become_options_and_the_engines_own_win() -> N
     made = request(Engine("docker"), resources=asked, m="2g")
     assert {"--cpus=2", "--memory=2g", "--gpus=1"} <= set(made.argv)
     assert "--memory=1073741824" in request(Engine("docker"), resources=asked).argv
+
+
+def test_a_command_whose_quotes_are_open_is_refused_without_showing_what_fills_it() -> None:
+    with pytest.raises(
+        RunnerError, match=r"resource_args\.local-container\.command cannot be split.*quotation"
+    ) as told:
+        image_command("echo ${WORD}", {"WORD": "it's"})
+    assert told.value.stage == "prepare"
+    assert "it's" not in str(told.value)
+    assert image_command("echo ${WORD} 'a b'", {"WORD": "its"}) == ("echo", "its", "a b")
+
+
+def image_command(command: str, environ: dict[str, str]) -> tuple[str, ...]:
+    document = {
+        "docker": {"docker_image": "team/train:1"}, "resource": "local-container",
+        "resource_args": {"local-container": {"command": command}},
+    }  # fmt: skip
+    item = Item("k3x9a1b2", "q", None, RunState.LEASED, 2, None, (), 1, 3, 0.0, 0.0)
+    lease = Lease(item, "0123456789abcdef", document)
+    return Engine("docker").request(lease, RunPaths(Path("/runs/k3x9a1b2/1")), "", environ).arguments

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from launcher.item import ItemFilter, RunState
 from launcher.queues.sqlite import SqliteStore
+from launcher.runners.verdict import why_not
 from tests.conftest import Project, Result
 
 Cli = Callable[..., Result]
@@ -75,6 +79,29 @@ def test_a_program_that_is_not_there(cli: Cli, project: Project) -> None:
     assert (item["state"], item["stage"]) == ("failed", "submit")
     assert "the program 'no-such-program' is not on PATH" in item["reason"]
     assert "install it, or correct the entry point" in item["reason"]
+
+
+@pytest.mark.parametrize(("line", "named"), [("#! /no/python -u\n", "/no/python"), ("#!/bin/sh\r\n", "/bin/sh\\r")])
+@pytest.mark.parametrize("searched", [False, True])
+def test_a_program_whose_interpreter_is_not_there(
+    cli: Cli, project: Project, monkeypatch: pytest.MonkeyPatch, line: str, named: str, searched: bool
+) -> None:
+    script = project.write("bin/own-program", line)
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{script.parent}{os.pathsep}{os.environ['PATH']}")
+    program = "own-program" if searched else "./bin/own-program"
+    cli("add", "--sweep", "s", "--", program)
+    cli("agent", "--drain")
+    [item] = json.loads(cli("status", "s", "--json").out)
+    assert (item["state"], item["stage"]) == ("failed", "submit")
+    assert f"the program '{program}' is there, but its interpreter '{named}' is not" in item["reason"]
+
+
+def test_what_another_machine_lacks_is_no_interpreter_of_what_is_here(tmp_path: Path) -> None:
+    script = tmp_path / "program"
+    script.write_text("#!/no/python\n")
+    for program, told in ((str(script), "is not there"), ("./program", "its interpreter '/no/python' is not;")):
+        assert told in why_not(program, str(tmp_path), True, None, errno.ENOENT, "")
 
 
 def test_a_program_that_may_not_be_executed(cli: Cli, project: Project) -> None:

@@ -285,6 +285,19 @@ def test_what_slurm_refuses_fails_with_its_reason(place: Place, runner: Runner, 
     assert "partition" in str(refused)
 
 
+def test_a_time_limit_that_slurm_never_grants_fails_its_run_also_while_others_are_there(
+    place: Place, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "Requested time limit is invalid (missing or exceeds some limit)"
+    begun(place, runner)
+    monkeypatch.setattr(slurm_cluster, "submit", lambda *_: slurm_cluster.Answer(1, "", f"sbatch: error: {told}\n"))
+    for refused in submitted(runner, [place.request(runner, "true", resources={"time": "900d"}) for _ in range(2)]):
+        assert isinstance(refused, RunnerError)
+        assert not isinstance(refused, NoRoomError)
+        assert str(refused) == f"Slurm refuses its job: {told}"
+    assert runner.room() > 0
+
+
 def test_what_slurm_could_never_run_is_found_when_planned(place: Place, runner: Runner) -> None:
     good, bad = (place.request(runner, "true", resources={"cpus": cpus}) for cpus in (2, 64))
     [text] = runner.show([good], place.root)
@@ -314,6 +327,11 @@ def test_accounts_know_what_the_controller_has_forgotten_and_limit_how_much_is_s
             held = [(each.token, handle) for each, handle in zip(asked, handles, strict=True) if handle not in refused]
             (first, cancelled), (second, finished) = held
             until(lambda: all(processes(token) for token, _ in held), "both")
+            cluster.run("sacctmgr", "-i", "modify", "user", "root", "set", "MaxWall=10", "MaxSubmitJobs=9")
+            cluster.run("sacctmgr", "-i", "modify", "qos", "normal", "set", "MaxWall=10", "Flags=DenyOnLimit")
+            [long] = submitted(runner, [place.request(runner, "true", resources={"time": "20m"})])
+            assert not isinstance(long, NoRoomError)
+            assert "WallDurationPerJobLimit" in str(long)
             cluster.run("scancel", job_of(cancelled))
             go(place, 2)
             until(lambda: not _known(cluster), "the controller to forget them")

@@ -15,7 +15,7 @@ from launcher.errors import RunnerError
 from launcher.item import Item, Lease, RunState
 from launcher.paths import RunPaths
 from launcher.runners import node
-from launcher.runners.slurm_cluster import WORDS, said
+from launcher.runners.slurm_cluster import WORDS, Answer, said
 from launcher.runners.slurm_request import OURS, SlurmBatch, SlurmRequest, batches, slurm_request
 
 ROOT = Path("/data/runs")
@@ -159,3 +159,29 @@ def test_what_is_refused_is_told(fields: dict[str, Any], told: str) -> None:
 def test_a_state_that_nobody_knows_goes_on() -> None:
     assert said("NEW_IN_25").word is WORDS["RUNNING"]
     assert replace(said("CANCELLED by 0", "None"), native="") == replace(said("CANCELLED+", "(null)"), native="")
+
+
+POLICY = (
+    "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
+)
+
+
+@pytest.mark.parametrize(
+    ("told", "full"),
+    [
+        (["Batch job submission failed: Requested time limit is invalid (missing or exceeds some limit)"], False),
+        (["QOSMaxWallDurationPerJobLimit", POLICY], False),
+        (["QOSMaxCpuPerJobLimit", POLICY], False),
+        (["AssocMaxSubmitJobLimit", POLICY], True),
+        (["QOSMaxSubmitJobPerUserLimit", POLICY], True),
+        ([POLICY], True),
+        (["Slurm temporarily unable to accept job, sleeping and retrying"], True),
+        (["Batch job submission failed: Unable to create job record, try again"], True),
+        (["Batch job submission failed: Invalid partition name specified"], False),
+    ],
+)
+def test_what_slurm_may_take_later_is_told_from_what_it_never_will(told: list[str], full: bool) -> None:
+    answer = Answer(1, "", "".join(f"sbatch: error: {line}\n" for line in told))
+    assert answer.full is full
+    assert told[-1] in answer.why
+    assert told[0] in answer.why, "the limit is named"

@@ -19,6 +19,7 @@ from launcher.server import agents
 from launcher.server.access import Accounts, User, add_user
 from launcher.server.desk import Desk
 from launcher.server.storage import Storage
+from tests.conftest import until
 from tests.server.conftest import Served, serving
 from tests.services import Postgres
 
@@ -130,6 +131,16 @@ def test_what_is_not_acknowledged_within_a_minute_goes_back(seconds: float, foun
     item_id = popped(gpu)
     Round(gpu).look(time.time() + seconds)
     assert state(gpu, item_id).value == found
+
+
+def test_what_nobody_takes_in_time_fails(gpu: Served) -> None:
+    item_id = push(gpu, timeout={"queue": 0.01})
+
+    def over() -> bool:
+        Round(gpu).look(time.time())
+        return state(gpu, item_id) is RunState.FAILED
+
+    until(over, "its end")
 
 
 def test_a_run_is_lost_when_its_agent_and_itself_are_silent(gpu: Served) -> None:

@@ -242,7 +242,7 @@ class Kubernetes:
             self._waits.pop(token, None)
             return
         reason, message = words.waiting(pod)
-        what, seconds = _patience(handle, pod, reason)
+        what, seconds = words.patience(handle, pod, reason)
         if seconds is None:
             self._waits.pop(token, None)
             return
@@ -292,7 +292,8 @@ class Kubernetes:
         with self._lock:
             self._news.add(name)
         for handle in list(self._runs.get(name, {}).values()):
-            self._follow(handle)
+            with suppress(RunnerError):  # no cluster is configured here just now
+                self._follow(handle)
         self._wake()
 
     def _follow(self, handle: Handle) -> bool:
@@ -316,14 +317,6 @@ def _said(seen: Seen | None, pods: Sequence[Mapping[str, Any]], index: int | Non
     if seen.there or told.word is not Word.GOES_ON:
         return told
     return Said(Word.CANCELLED, "deleted") if seen.deleted else words.said(None, pods, index)
-
-
-def _patience(handle: Handle, pod: Mapping[str, Any], reason: str) -> tuple[str, float | None]:
-    """What Kubernetes fails to do for a pod that waits, and for how many seconds it may; None: as long as it takes."""
-    if reason == words.NO_PLACE:
-        return "place this run", handle.get("schedule_seconds")
-    seconds = 0.0 if reason in words.HOPELESS else handle["pull_seconds"] if reason in words.PULLING else None
-    return f"start the image {pod['spec']['containers'][0].get('image')!r}", seconds
 
 
 def _runs(made: Mapping[str, Any]) -> list[list[str]]:

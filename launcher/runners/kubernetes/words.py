@@ -179,6 +179,14 @@ def waiting(pod: Mapping[str, Any]) -> tuple[str, str]:
     return "", ""
 
 
+def patience(handle: Mapping[str, Any], pod: Mapping[str, Any], reason: str) -> tuple[str, float | None]:
+    """What Kubernetes fails to do for a pod that waits, and for how many seconds it may; None: as long as it takes."""
+    if reason == NO_PLACE:
+        return "place this run", handle.get("schedule_seconds")
+    seconds = 0.0 if reason in HOPELESS else handle["pull_seconds"] if reason in PULLING else None
+    return f"start the image {pod['spec']['containers'][0].get('image')!r}", seconds
+
+
 def of_run(pods: Iterable[Mapping[str, Any]], index: int | None) -> list[Mapping[str, Any]]:
     """The pods of a run among those of its object, the newest last."""
     own = [pod for pod in pods if index is None or _index(pod) == index]

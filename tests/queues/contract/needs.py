@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from launcher.item import Lease, QueueInfo, RunState
+from launcher.item import ItemFilter, Lease, QueueInfo, RunState, Sweep
 from launcher.outcome import Failed, Finished
 from launcher.queues import Store
 from launcher.slots import Room
@@ -140,6 +140,18 @@ class NeedsContract:
         rooms = [{"cpus": 8.0, "memory": 1e9, "gpus": 0.0}]
         assert store.fail_unfit("default", rooms, "no GPU", seconds=3600) == 0
         until(lambda: store.fail_unfit("default", rooms, "no GPU", seconds=0.01) == 1)
+
+    def test_what_waits_for_too_long_fails_though_nobody_asks_for_items(self, store: Store) -> None:
+        sweep = Sweep("s", stop_after_failures=1)
+        added = store.push(sweep, [spec(1, timeout={"queue": 0.01}), spec(2, timeout={"queue": 3600}), spec(3)])
+        assert store.push(None, [spec(4, timeout={"queue": 3600})]).added == 1
+        until(lambda: store.expire() == 1, "its end")
+        [failed] = store.items(only(RunState.FAILED))
+        assert (failed.id, failed.stage, failed.attempt) == (added.ids[0], "timeout", 0)
+        assert failed.reason == "waited in its queue for too long"
+        assert [item.hold for item in store.items(ItemFilter(sweep="s"))] == [None, "failures", "failures"]
+        assert store.expire() == 0
+        assert_books_balance(store)
 
     def test_an_item_that_failed_for_its_needs_can_be_retried(self, store: Store) -> None:
         added = store.push(None, [asking(cpus=9)])

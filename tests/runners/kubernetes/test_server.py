@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from launcher.errors import NoRoomError
-from launcher.outcome import Failed, Finished
+from launcher.outcome import Cancelled, Failed, Finished
 from launcher.runners import Runner
-from tests.conftest import until
+from launcher.runners.kubernetes.cluster import ApiError, Cluster
+from launcher.runners.kubernetes.runner import AT_ONCE
+from tests.conftest import PATIENCE_SECONDS, until
 from tests.kubernetes_api import Fault, KubernetesApi
+from tests.kubernetes_node import Node
 from tests.runners.contract import Place, outcome, submitted
-from tests.runners.engine_contract import begun, go
+from tests.runners.engine_contract import WAIT, begun, go
 from tests.runners.kubernetes.conftest import JOBS
+from tests.runners.kubernetes.test_runner import all_outcomes
 
 
 def test_a_job_whose_creation_was_not_answered_is_there_once(place: Place, runner: Runner, api: KubernetesApi) -> None:
@@ -121,3 +128,37 @@ def test_a_run_whose_pod_is_heard_of_late_is_judged_by_its_pod(
     assert runner.poll({token: handle}) == {token: None}
     api.faults.clear()
     assert outcome(runner, token, handle) == Failed("run", "exit code 3", 3)
+
+
+def test_a_run_of_a_cluster_that_is_not_configured_here_is_kept_and_cancelled_when_it_is(
+    place: Place, runner: Runner, node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token, handle = begun(place, runner)
+    config = os.environ["KUBECONFIG"]
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    with place.runner() as other:
+        assert other.poll({token: handle}) == {token: None}
+        other.cancel(token, handle)
+        assert other.poll({token: handle}) == {token: None}
+        monkeypatch.setenv("KUBECONFIG", config)
+        assert isinstance(outcome(other, token, handle), Cancelled)
+
+
+def test_deletions_that_are_refused_hold_up_no_others_and_are_tried_again(
+    place: Place, runner: Runner, api: KubernetesApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun_ones = dict(place.start(runner, "sh", "-c", WAIT) for _ in range(AT_ONCE + 1))
+    delete, refused = Cluster.delete, set()
+
+    def forbidden(_: Cluster, path: str, name: str) -> None:
+        refused.add(name)
+        raise ApiError(403, "Forbidden", f"jobs.batch {name} is forbidden")
+
+    monkeypatch.setattr(Cluster, "delete", forbidden)
+    for token, handle in begun_ones.items():
+        runner.cancel(token, handle)
+    until(lambda: len(refused) == AT_ONCE + 1, "their refusals")
+    started = ThreadPoolExecutor(1).submit(place.start, runner, "true").result(PATIENCE_SECONDS / 6)
+    assert outcome(runner, *started) == Finished(None)
+    monkeypatch.setattr(Cluster, "delete", delete)
+    assert all(isinstance(ended, Cancelled) for ended in all_outcomes(runner, begun_ones).values())

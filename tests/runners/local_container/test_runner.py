@@ -6,13 +6,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from launcher.errors import RunnerError
-from launcher.outcome import Failed, Finished
+from launcher.outcome import Cancelled, Failed, Finished
 from launcher.runners.container_request import Engine
+from launcher.runners.local_container import LocalContainer
 from tests.conftest import until
 from tests.runners.contract import ENVIRON, SECRETS, Place, RunnerContract, outcome, submitted
 from tests.runners.local_container.conftest import image
@@ -107,3 +109,36 @@ def test_while_the_daemon_is_away_runs_go_on(place: Place, monkeypatch: pytest.M
         assert runner.poll({token: handle}) == {token: None}
         monkeypatch.setenv("DOCKER_HOST", docker.url)
         assert outcome(runner, token, handle) == Finished(None)
+
+
+FAKE = """#!/bin/sh
+[ "$1" = container ] || exit 0
+for word; do container=$word; done
+echo '{"id":"'$container'","state":{"Status":"exited","ExitCode":143},"memory":0}'
+"""
+
+
+def test_the_program_that_stopped_a_run_is_no_zombie_afterwards(tmp_path: Path) -> None:
+    engine = tmp_path / "fake-engine"
+    engine.write_text(FAKE)
+    engine.chmod(0o755)
+    handle = {"id": "a" * 64, "program": str(engine), "image": "i", "name": "box:1", "dir": str(tmp_path)}
+    runner = LocalContainer(lambda: None)
+    try:
+        runner.cancel("t", handle)
+        assert isinstance(runner.poll({"t": handle})["t"], Cancelled)
+        until(lambda: not begun_here(engine.name), "the end of all that was started")
+    finally:
+        runner.close()
+
+
+def begun_here(name: str) -> list[str]:
+    """The states of the processes of this name that this one started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            head, _, tail = path.read_text().rpartition(") ")
+            state, parent, *_ = tail.split()
+            if head.endswith(f"({name}") and int(parent) == os.getpid():
+                found.append(state)
+    return found
