@@ -72,6 +72,20 @@ def is_this_machine(host: str) -> bool:
         return False
 
 
+def of_another_site(headers: Mapping[str, str]) -> bool:
+    """Whether a browser sent a request, with these headers, for a page of another site. Programs send none of these.
+
+    >>> of_another_site({"host": "here:1", "origin": "http://HERE:1"}), of_another_site({"host": "here:1"})
+    (False, False)
+    >>> of_another_site({"host": "here:1", "origin": "http://evil"}), of_another_site({"sec-fetch-site": "cross-site"})
+    (True, True)
+    """
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
+    if origin is not None and origin.lower().partition("://")[2] != headers.get("host", "").lower():
+        return True
+    return site not in ("same-origin", "none")
+
+
 def parse_roles(given: Sequence[str], name: str) -> dict[str, str]:
     """Roles by entity from texts `ENTITY` (as a member) and `ENTITY:ROLE`; without any, the user's own entity.
 
