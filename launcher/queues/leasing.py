@@ -149,8 +149,10 @@ class Leasing:
                     done[places[row["id"]]] = True
             ours = [row for row, is_ours in zip(values, done, strict=True) if is_ours]
             for row in ours:
-                if "series" in row:
+                if row.get("series"):
                     db.execute(self._sql("keep_series"), {"id": row["id"], "points": row["series"]})
+                elif "series" in row:
+                    db.execute(self._sql("drop_series"), {"id": row["id"]})
             self._hold_failing(db, [row for row in ours if row.get("state") == rows.FAILED])
             return done
 
