@@ -132,14 +132,19 @@ def revoke(store: Store, name: str) -> None:
 
 @dataclass(slots=True)
 class Accounts:
-    """The users of a running server. While there are none, `everybody` may do everything: only a server that nobody
-    else can reach starts like that."""
+    """The users of a running server. While it is `open`, for there were none when it began nor since, `everybody` may
+    do everything: only a server that nobody else can reach starts like that."""
 
     store: Store
     everybody: User
+    open: bool
     _known: dict[str, User] = field(default_factory=dict)
     _read_at: float = -REFRESH_SECONDS
-    open: bool = True
+
+    @staticmethod
+    def of(store: Store, everybody: User) -> Accounts:
+        """The users of a server that begins now."""
+        return Accounts(store, everybody, open=not users(store))
 
     @property
     def stale(self) -> bool:

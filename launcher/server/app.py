@@ -125,7 +125,7 @@ def create_app(
     """The application over a store, with its files below `folder`. `entity`: whose the queues are that name none
     (default: the user who runs this). While the application runs, it looks after the leases of W&B's agents."""
     home = entity or local_entity()
-    desk = Desk(store, Accounts(store, User(home, {home: "admin"})), Storage.of(store, folder), home)
+    desk = Desk(store, Accounts.of(store, User(home, {home: "admin"})), Storage.of(store, folder), home)
     pusher = Pusher(store, desk.writing)
     parts = Parts(desk, Engine(resolvers(pusher)))
 
