@@ -4,6 +4,7 @@ runner and the program write into them, `launcher logs` and `show` read them."""
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ PRIVATE = ".private"
 
 def write_atomically(path: Path, text: str) -> None:
     """Write `text` so that readers, and a crash at any moment, see the old file or the whole new one."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)

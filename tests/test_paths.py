@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,25 @@ def test_writing_replaces_the_whole_file_and_leaves_nothing_else(tmp_path: Path)
         write_atomically(path, "néw")
         assert reader.read() == "old and long"
     assert path.read_text(encoding="utf-8") == "néw"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_threads_that_write_one_file_at_once_each_write_it_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "manifest.json"
+    both, plain = threading.Barrier(2, timeout=30), Path.write_text
+
+    def write(self: Path, text: str, **more: str) -> int:
+        written = plain(self, text, **more)
+        both.wait()  # only then does one of them put it in place
+        return written
+
+    monkeypatch.setattr(Path, "write_text", write)
+    with ThreadPoolExecutor(2) as threads:
+        done = [threads.submit(write_atomically, path, text * 1000) for text in "ab"]
+    assert [each.exception() for each in done] == [None, None]
+    assert path.read_text() in ("a" * 1000, "b" * 1000)
     assert list(tmp_path.iterdir()) == [path]
 
 

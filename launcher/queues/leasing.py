@@ -164,8 +164,10 @@ class Leasing:
                     done[places[row["id"]]] = True
             ours = [row for row, is_ours in zip(values, done, strict=True) if is_ours]
             for row in ours:
-                if "series" in row:
+                if row.get("series"):
                     db.execute(self._sql("keep_series"), {"id": row["id"], "points": row["series"]})
+                elif "series" in row:
+                    db.execute(self._sql("drop_series"), {"id": row["id"]})
             self._hold_failing(db, [row for row in ours if row.get("state") == rows.FAILED and not row["again"]])
             if returned := [row["id"] for row in ours if row.get("again")]:
                 db.execute(self._sql("hold_returned"), {"ids": canonical.encode(returned)})

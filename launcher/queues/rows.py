@@ -88,7 +88,8 @@ def ending(lease: Lease, outcome: Outcome, now: float) -> dict[str, Any]:
         row["reason"] = row["reason"].replace("\0", "\N{REPLACEMENT CHARACTER}")  # no SQL text holds it
     if row.get("result") is not None:
         row["result"] = canonical.encode(row["result"])
-    return {name: value for name, value in row.items() if value is not None or name == "sweep"}
+    told = {"sweep", "series"} if lease.item.attempt > 1 else {"sweep"}  # no series: that of an attempt before goes
+    return {name: value for name, value in row.items() if value is not None or name in told}
 
 
 def _times(ran: Ran | None, now: float) -> dict[str, float]:

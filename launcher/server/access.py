@@ -72,6 +72,20 @@ def is_this_machine(host: str) -> bool:
         return False
 
 
+def of_another_site(headers: Mapping[str, str]) -> bool:
+    """Whether a browser sent a request, with these headers, for a page of another site. Programs send none of these.
+
+    >>> of_another_site({"host": "here:1", "origin": "http://HERE:1"}), of_another_site({"host": "here:1"})
+    (False, False)
+    >>> of_another_site({"host": "here:1", "origin": "http://evil"}), of_another_site({"sec-fetch-site": "cross-site"})
+    (True, True)
+    """
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
+    if origin is not None and origin.lower().partition("://")[2] != headers.get("host", "").lower():
+        return True
+    return site not in ("same-origin", "none")
+
+
 def parse_roles(given: Sequence[str], name: str) -> dict[str, str]:
     """Roles by entity from texts `ENTITY` (as a member) and `ENTITY:ROLE`; without any, the user's own entity.
 
@@ -118,14 +132,19 @@ def revoke(store: Store, name: str) -> None:
 
 @dataclass(slots=True)
 class Accounts:
-    """The users of a running server. While there are none, `everybody` may do everything: only a server that nobody
-    else can reach starts like that."""
+    """The users of a running server. While it is `open`, for there were none when it began nor since, `everybody` may
+    do everything: only a server that nobody else can reach starts like that."""
 
     store: Store
     everybody: User
+    open: bool
     _known: dict[str, User] = field(default_factory=dict)
     _read_at: float = -REFRESH_SECONDS
-    open: bool = True
+
+    @staticmethod
+    def of(store: Store, everybody: User) -> Accounts:
+        """The users of a server that begins now."""
+        return Accounts(store, everybody, open=not users(store))
 
     @property
     def stale(self) -> bool:

@@ -25,7 +25,7 @@ from launcher.errors import AccessError, LaunchError, NotFoundError, UsageError
 from launcher.provenance import login
 from launcher.queues import Store
 from launcher.server import streams
-from launcher.server.access import NAME, Accounts, User, is_this_machine
+from launcher.server.access import NAME, Accounts, User, is_this_machine, of_another_site
 from launcher.server.agents import Caretaker
 from launcher.server.desk import Ask, Desk
 from launcher.server.execution import Engine, refusal, status_of
@@ -125,7 +125,7 @@ def create_app(
     """The application over a store, with its files below `folder`. `entity`: whose the queues are that name none
     (default: the user who runs this). While the application runs, it looks after the leases of W&B's agents."""
     home = entity or local_entity()
-    desk = Desk(store, Accounts(store, User(home, {home: "admin"})), Storage.of(store, folder), home)
+    desk = Desk(store, Accounts.of(store, User(home, {home: "admin"})), Storage.of(store, folder), home)
     pusher = Pusher(store, desk.writing)
     parts = Parts(desk, Engine(resolvers(pusher)))
 
@@ -178,6 +178,8 @@ class UnauthorizedError(AccessError):
 
 
 async def _ask(desk: Desk, request: Request) -> Ask:
+    if of_another_site(request.headers):  # without users, any key that its page makes up would do
+        raise AccessError("this request comes from another site's page; W&B's clients and launcher send none such")
     if desk.accounts.stale:
         await run_in_threadpool(desk.accounts.read)
     try:

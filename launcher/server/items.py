@@ -12,7 +12,7 @@ from graphql import FieldNode
 from graphql.execution.values import get_argument_values
 
 from launcher import canonical
-from launcher.errors import ConflictError, LaunchError, NotFoundError, UsageError
+from launcher.errors import ConflictError, NotFoundError, UsageError
 from launcher.item import HELD, TERMINAL, Item, ItemFilter, QueueInfo, RunState
 from launcher.outcome import Failed, Lost, Outcome, Preempted
 from launcher.server.agents import agent_of
@@ -133,10 +133,10 @@ def _all_pushes(ask: Ask, info: Any, pusher: Pusher) -> dict[str, Any]:
         if node.name.value == "pushToRunQueueByName" and not node.directives:
             key = node.alias.value if node.alias else node.name.value
             definition = info.parent_type.fields[node.name.value]
-            arguments = get_argument_values(definition, node, info.variable_values)
             try:
+                arguments = get_argument_values(definition, node, info.variable_values)
                 made[key] = _push(ask, arguments["input"], pusher)
-            except LaunchError as error:
+            except Exception as error:  # of ours, too: else the others would be added once more for each of them
                 made[key] = (error, None)
     return made
 

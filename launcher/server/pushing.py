@@ -15,6 +15,7 @@ from launcher.errors import ConflictError, LaunchError, NotFoundError, Problem, 
 from launcher.item import Item, ItemFilter, QueueInfo, Sweep
 from launcher.queues import Store
 from launcher.queues.ids import new_ids
+from launcher.schema import value_problems
 from launcher.server.desk import Ask, parsed, project_name
 from launcher.server.leases import item_of
 from launcher.server.queues import entity_of, shown_name
@@ -34,7 +35,10 @@ def spec_of(ask: Ask, target: QueueInfo, text: str, variables: str | None, prior
         raise UsageError("runSpec is empty; expected a launch spec")
     given = {str(name): value for name, value in given.items() if value is not None and name != KEY}
     given["author"] = ask.user.name if given.get("author") in (None, "") else given["author"]
-    given["entity"] = ask.entity(given.get("entity") or entity_of(ask.desk, target), "member")
+    given["entity"] = given.get("entity") or entity_of(ask.desk, target)
+    if problems := value_problems(given["entity"], {"type": "string"}, ("entity",)):
+        raise SpecError(problems)
+    ask.user.check(given["entity"], "member")
     given["project"] = given.get("project") or "uncategorized"
     problems = [*_foreign(given), *_unnamed(given["project"])]
     if problems:

@@ -18,8 +18,15 @@ MOST_LINES = 10_000
 
 
 def _lines(run: Mapping[str, Any], info: Any, name: str) -> list[str]:
+    if _forgotten(run, name):
+        return []
     storage = info.context.desk.storage
     return [line.decode(errors="replace") for line in lines_of(storage.path(storage.run_file(*run["where"], name)))]
+
+
+def _forgotten(run: Mapping[str, Any], name: str) -> bool:
+    """Whether a file is of an earlier attempt, and nothing of it counts any more."""
+    return bool(run["lines"].get(name) == 0)
 
 
 def history(
@@ -82,7 +89,8 @@ def tail(name: str) -> Any:
 
     def last(run: Mapping[str, Any], info: Any) -> str:
         storage = info.context.desk.storage
-        line = last_line(storage.path(storage.run_file(*run["where"], name)))
+        path = storage.path(storage.run_file(*run["where"], name))
+        line = b"" if _forgotten(run, name) else last_line(path)
         return canonical.encode([line.decode(errors="replace")] if line else [])
 
     return last

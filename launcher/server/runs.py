@@ -67,11 +67,17 @@ def begin(
     def change(before: Mapping[str, Any] | None) -> Mapping[str, Any]:
         base = before or {**new(entity, project, name, ask.user.name), "sweep": sweep}
         earlier = token and base["seen_at"] < item.changed_at  # else its program was faster than its agent
-        forgotten: dict[str, Any] = {"summary": {}, "exit_code": None, "host": None, "stop": False} if earlier else {}
+        forgotten = _forgotten(base) if earlier else {}
         return {**base, **forgotten, "item": item.id, "ended": None, "ended_by": None, "lease": token}
 
     ask.desk.change(KIND, key, change)
     return key, str(ask.desk.storage.path(ask.desk.storage.run_file(entity, project, name, LOG)).parent)
+
+
+def _forgotten(value: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a run's record another attempt begins with anew. Its log goes on; of each other file no line counts."""
+    lines = {file: number if file == LOG else 0 for file, number in value["lines"].items()}
+    return {"summary": {}, "exit_code": None, "host": None, "stop": False, "lines": lines}
 
 
 def new(entity: str, project: str, name: str, user: str) -> dict[str, Any]:
@@ -203,6 +209,7 @@ def node(ask: Ask, value: Mapping[str, Any], item: Item | None) -> dict[str, Any
         "project": {"entity_name": entity, "project_name": project},
         "projectId": project_number(entity, project),
         "where": (entity, project, name),
+        "lines": lines,
     }
     return found | {"wandbConfig": lambda _, keys=None: found["config"]}  # noqa: ARG005 - all of it holds these, too
 

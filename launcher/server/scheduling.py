@@ -6,11 +6,12 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from launcher import canonical, schema
-from launcher.errors import ConflictError, SpecError, UsageError
+from launcher.errors import ConflictError, Problem, SpecError, UsageError, suggest
 from launcher.item import TERMINAL, ItemFilter, QueueInfo
 from launcher.server import runs, sweeps
 from launcher.server.desk import Ask, parsed, project_name
@@ -25,7 +26,13 @@ OWN_ID = "WANDB_SWEEP_ID"
 """What stands in a scheduler's spec for the ID that its sweep does not have yet."""
 
 QUOTED = re.compile(r"'([\w./:@-]+)'")
+HARMLESS = re.compile(r"(?!-)[\w./:@+-]+|'[^'\\\n]+'")
 COMMAND = ["wandb", "scheduler"]
+OPTIONS = ("--queue", "--project", "--author", "--job", "--image_uri")
+NEEDED = ("uri", "entity", "project", "name", "run_id", "resource", "author", "overrides")
+OVERRIDES = ("entry_point", "args", "run_config")
+IGNORED = ("docker", "git", "registry", "sweep_id", KEY)
+"""What W&B's client may say of its scheduler, and what says nothing of a process."""
 
 
 def upsert_sweep(pusher: Pusher) -> Any:
@@ -162,20 +169,48 @@ def _scheduler(ask: Ask, entity: str, name: str, launched: Mapping[str, Any], va
 
 
 def _process(ask: Ask, target: QueueInfo, given: Mapping[str, Any], name: str) -> LaunchSpec:
-    """The spec of W&B's own scheduler as a process of the agent, on whatever queue: the command line has it already."""
-    document = {
-        **{key: value for key, value in given.items() if value is not None and key != KEY},
-        "uri": SCHEDULER_URI, "queue_entity": entity_of(ask.desk, target),
-        "author": given.get("author") or ask.user.name,
+    """The spec of W&B's own scheduler as a process of the agent, on whatever queue: since the queue's rules do not hold
+    for it, it is made of nothing but what that program needs."""
+    overrides = given.get("overrides")
+    overrides = overrides if isinstance(overrides, dict) else {}
+    document: dict[str, Any] = {
+        "uri": SCHEDULER_URI, "entity": given["entity"], "project": given.get("project") or "uncategorized",
+        "name": given.get("name") or f"Scheduler.{name}", "run_id": name, "resource": given.get("resource"),
+        "docker": {}, "git": {}, "author": given.get("author") or ask.user.name,
+        "overrides": {key: overrides[key] for key in OVERRIDES if overrides.get(key) is not None},
+        "queue_entity": entity_of(ask.desk, target),
     }  # fmt: skip
-    if problems := schema.problems(document):
+    if problems := [*_beyond(given, overrides), *schema.problems(document)]:
         raise SpecError(problems)
-    overrides = document["overrides"]
-    if document["resource"] != "local-process" or overrides.get("entry_point") != [*COMMAND, name]:
+    document["project"] = project_name(document["project"])
+    if document["resource"] != "local-process" or document["overrides"].get("entry_point") != [*COMMAND, name]:
         raise UsageError(
             "launchScheduler.run_spec runs neither a job, nor an image, nor 'wandb scheduler' as local-process"
         )
-    # W&B's client quotes them for a shell, which its agents since 0.19 do once more.
-    arguments = [QUOTED.sub(r"\1", word) if QUOTED.fullmatch(word) else word for word in overrides.get("args", ())]
-    document["overrides"] = {**overrides, "args": arguments}
+    document["overrides"]["args"] = _arguments(overrides.get("args") or ())
     return LaunchSpec(document, target.name, DEFAULT_PRIORITY)
+
+
+def _beyond(given: Mapping[str, Any], overrides: Mapping[str, Any]) -> Iterator[Problem]:
+    """What a spec says that W&B's scheduler, as a process of the agent, may not be given."""
+    told = "is not for W&B's scheduler as a process; make the scheduler a job (scheduler: {job: ...}), or leave it out"
+    for key, value in given.items():
+        if value and key not in (*NEEDED, *IGNORED):
+            yield Problem(key, told)
+    for key, value in overrides.items():
+        if value and key not in OVERRIDES:
+            yield Problem(f"overrides.{key}", told)
+
+
+def _arguments(words: Sequence[str]) -> list[str]:
+    """The arguments of `wandb scheduler`, each an option of it and its value. W&B's client quotes these for a shell,
+    through which its agents of before 0.19 run them as they are; later ones quote them once more."""
+    arguments = [QUOTED.sub(r"\1", word) if QUOTED.fullmatch(word) else word for word in words]
+    for option, value in zip_longest(arguments[::2], arguments[1::2], fillvalue=""):
+        if option not in OPTIONS:
+            known = suggest(option, OPTIONS)
+            raise UsageError(f"overrides.args: {option[:80]!r} is no option of wandb scheduler's; {known}")
+        if not HARMLESS.fullmatch(value):
+            told = "expected one word, or what is between single quotes, for agents give it to a shell"
+            raise UsageError(f"overrides.args: {option} is {value[:80]!r}; {told}")
+    return arguments

@@ -110,7 +110,7 @@ def task(view: View, verb: str, kind: str, name: str, links: Mapping[str, Callab
         view.need("admin", [name])
         return Task(verb, known[verb], f"queue {name}", (ItemFilter(queue=name),), "/", who)
     if kind == "items":
-        item = view.check(view.desk.store.item(name))
+        item = view.item(name)
         view.need("member", [item.queue])
         return Task(verb, known[verb], f"run {item.id}", (ItemFilter(ids=(item.id,)),), links["item"](item.id), who)
     sweep, queues = view.sweep(name)

@@ -31,7 +31,7 @@ NOTHING = object()
 def item_parts(view: View, item_id: str) -> dict[str, Any]:
     """What changes of an item."""
     store = view.desk.store
-    item = view.check(store.item(item_id))
+    item = view.item(item_id)
     document = store.document(item.id)
     told = story.read(store, item)
     steps = list(story.steps(told))

@@ -20,6 +20,9 @@ SHARE = 200
 
 LEAST_SECONDS = 1.0
 HEARTBEAT_SECONDS = 15.0
+ALLOWED_SECONDS = 5.0
+"""How soon a stream ends whose viewer was revoked, or has other roles, however much there is to be sent."""
+
 LOOK_SECONDS = 1.0
 """How soon a stream hears that the server ends."""
 
@@ -132,15 +135,17 @@ class Hub:
     async def _states(self, topic: Topic, allowed: Callable[[], bool]) -> AsyncIterator[tuple[Parts, Parts] | None]:
         """The parts that a viewer has and those that are new; None now and then, while nothing changes."""
         sent: Parts = {}
-        beat = time.monotonic()
+        beat = asked = time.monotonic()
         while not self.ending():
+            if time.monotonic() >= asked + ALLOWED_SECONDS:
+                if not await run_in_threadpool(still, allowed):
+                    return
+                asked = time.monotonic()
             changed = topic.changed
             if topic.parts and topic.parts is not sent:
                 yield sent, topic.parts
                 sent, beat = topic.parts, time.monotonic()
             if time.monotonic() >= beat + HEARTBEAT_SECONDS:
-                if not await run_in_threadpool(still, allowed):
-                    return
                 yield None
                 beat = time.monotonic()
             try:

@@ -54,7 +54,7 @@ def log_routes(site: Site) -> Sequence[BaseRoute]:
 def _asked(ask: Ask) -> tuple[Item, int, str, Mapping[int, str]]:
     """The item, the attempt that was asked for (its last one by default), its folder, and all attempts' folders."""
     store = ask.view.desk.store
-    item = ask.view.check(store.item(ask.name))
+    item = ask.view.item(ask.name)
     folders = with_log(item, story.attempts(item, store.attempts(item.id), store.events(item.id)))
     if not folders:
         raise NotFoundError(f"run {item.id} has no log, it is {item.state.value}")
@@ -84,7 +84,7 @@ async def tail(site: Site, ask: Ask, ending: Callable[[], bool]) -> AsyncIterato
     `anew` (instead of all), whose IDs are places; END at each look that finds the run ended and all sent."""
     user = ask.view.user
     follower = _Follower(
-        lambda: View(site.sessions.desk, site.reader, user).check(site.reader.item(ask.name)),
+        lambda: View(site.sessions.desk, site.reader, user).item(ask.name, kept=True),
         ask.parameters.get("after", ""),
     )
     while not ending():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from launcher.errors import AccessError
-from launcher.server.access import KEY, User, hash_of, is_this_machine
+from launcher.server.access import KEY, User, hash_of, is_this_machine, of_another_site
 from launcher.server.desk import Desk
 
 COOKIE = "launcher_session"
@@ -72,10 +72,7 @@ class Sessions:
 
     def check(self, request: Request, viewer: Viewer | None, token: str) -> None:
         """AccessError unless this post comes from a page of ours: by its origin, and by the token of its form."""
-        origin = request.headers.get("origin")
-        site = request.headers.get("sec-fetch-site", "same-origin")
-        strange = origin is not None and origin.lower().partition("://")[2] != request.headers.get("host", "").lower()
-        if strange or site not in ("same-origin", "none"):
+        if of_another_site(request.headers):
             raise AccessError("this request comes from another site; open the page itself, and try again")
         if viewer and not hmac.compare_digest(viewer.token.encode(), token.encode()):
             raise AccessError("this form is of another session; reload the page, and try again")

@@ -75,10 +75,16 @@ class View:
         seen = queues or not self.all.of_sweep(name)
         return next(((sweep, queues) for sweep in self.all.sweeps if sweep.name == name and seen), None)
 
-    def check(self, item: Item) -> Item:
-        """The item, if this user sees it; else NotFoundError, as if there were none."""
+    def item(self, name: str, *, kept: bool = False) -> Item:
+        """The item with this ID, or beginning of one, if this user sees it; `kept`: as of a moment ago will do. Else
+        NotFoundError, the same whatever others have."""
+        unknown = NotFoundError(f"{name!r} is no item's ID")
+        try:
+            item = self.reader.item(name) if kept else self.desk.store.item(name)
+        except NotFoundError:  # it tells of others' IDs, and where the store is
+            raise unknown from None
         if item.queue not in self.roles and item.queue not in self._anew().roles:
-            raise NotFoundError(f"{item.id!r} is no item's ID")
+            raise unknown
         return item
 
     def _anew(self) -> View:

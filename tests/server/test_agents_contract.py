@@ -17,6 +17,7 @@ from launcher.item import Item, ItemFilter, Lease, RunState
 from launcher.outcome import Cancelled, Failed, Finished, Lost, Outcome, Preempted
 from launcher.queues import Store, open_store
 from launcher.queues.wandb.client import CLIENTS
+from launcher.series import pack, unpack
 from launcher.slots import Room
 from launcher.spec import LaunchSpec, Source
 from tests.conftest import until
@@ -160,6 +161,21 @@ def test_what_is_put_back_waits_again_and_is_taken_anew(outcome: Outcome, seat: 
     seat.store.ack([(again, HANDLE, str(seat.folder))])
     assert seat.store.finish([(again, Finished({"a": 1}))]) == [True]
     assert seat.item(again).state is RunState.FINISHED
+
+
+@FENCED
+@pytest.mark.parametrize("points", [[{"step": 1, "loss": 0.5}], []])
+def test_a_later_attempts_series_is_its_own(points: list[Any], seat: Seat) -> None:
+    lease = seat.run()
+    before = pack([{"step": step, "loss": 9.0} for step in range(5)])
+    assert seat.store.finish([(lease, Failed("run", "exit code 3", 3, {"loss": 9.0}, before))]) == [True]
+    assert len(unpack(seat.beside.series([lease.item.id])[lease.item.id])) == 5
+    assert seat.beside.retry(ItemFilter(ids=(lease.item.id,)), "ann") == 1
+    (again,) = until(lambda: seat.store.pop("a", ["default"], 1), "another attempt")
+    seat.store.ack([(again, HANDLE, str(seat.folder))])
+    assert seat.store.finish([(again, Finished({"loss": 0.5}, pack(points)))]) == [True]
+    found = seat.beside.series([lease.item.id]).get(lease.item.id)
+    assert (unpack(found) if found else []) == points
 
 
 @FENCED

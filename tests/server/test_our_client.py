@@ -156,6 +156,21 @@ def test_what_waits_is_deleted_there_and_what_runs_is_stopped(there: Served) -> 
     assert [item.id for item in remote(there)] == [running.id]
 
 
+def test_results_outlive_the_queue_that_their_runs_were_on(there: Served) -> None:
+    finished, failed, waiting = (add(priority=priority) for priority in range(3))
+    run_there(there, Finished({"accuracy": 0.9}))
+    run_there(there, Failed("run", "exit code 1", 1, {"accuracy": 0.1}))
+    there.store.delete(ItemFilter(ids=(waiting.id,)))
+    there.store.delete_queue("gpu")
+    for run, wanted, result in (
+        (finished, RunState.FINISHED, {"accuracy": 0.9}), (failed, RunState.FAILED, {"accuracy": 0.1}),
+        (waiting, RunState.CANCELLED, None),
+    ):  # fmt: skip
+        fresh(run, wanted)
+        with closing(open_store(f"wandb+{there.url}")) as store:
+            assert store.item(run.id).result == result
+
+
 def test_a_failed_run_is_retried_there_as_another_attempt(there: Served) -> None:
     run = add()
     run_there(there, Failed("run", "exit code 1", 1))

@@ -113,7 +113,9 @@ def test_a_failure_is_kept_with_its_stage_and_its_files_and_a_warning_beside(gpu
 
 def desk(served: Served) -> Desk:
     user = User("home", {"home": "admin"})
-    return Desk(served.store, Accounts(served.store, user), Storage.of(served.store, served.folder / "server"), "home")
+    return Desk(
+        served.store, Accounts.of(served.store, user), Storage.of(served.store, served.folder / "server"), "home"
+    )
 
 
 class Round(agents.Caretaker):

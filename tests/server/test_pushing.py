@@ -1,7 +1,8 @@
-"""Pushes that arrive together, over a store that fails in the middle of one."""
+"""Pushes that arrive together: over a store that fails in the middle of one, and with others that are wrong."""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,8 +12,11 @@ import pytest
 from launcher.errors import NotFoundError, StoreError
 from launcher.item import ItemFilter
 from launcher.queues import Store
+from launcher.server import items
 from launcher.server.pushing import Pusher
 from launcher.spec import LaunchSpec
+from tests.server.conftest import Served
+from tests.server.test_protocol import QUEUE, spec
 
 DOCUMENT = {"overrides": {"entry_point": ["true"]}, "resource": "local-process"}
 PATIENCE_SECONDS = 60
@@ -87,3 +91,47 @@ def test_a_queue_that_is_gone_is_the_fault_of_no_other_push(pusher: Pusher, faul
     with pytest.raises(NotFoundError, match="'gone'"):
         gone.result(PATIENCE_SECONDS)
     assert {item.id for item in store.items(ItemFilter())} == told
+
+
+# -- several in one request -------------------------------------------------------------------------------------------
+
+NAMED = (
+    '{name}: pushToRunQueueByName(input: {{entityName: "team", projectName: "p", queueName: "gpu", runSpec: {spec}}})'
+)
+GOOD = spec()
+
+
+def pushed(served: Served, *texts: str) -> tuple[dict[str, Any], list[str]]:
+    """What is told of pushes of these specs in one document, by their names p0, p1, ...; and the IDs of all items."""
+    fields = [NAMED.format(name=f"p{place}", spec=json.dumps(text)) for place, text in enumerate(texts)]
+    response = served.ask(f"mutation {{ {' '.join(f'{field} {{ runQueueItemId }}' for field in fields)} }}")
+    return response.json(), [item.id for item in served.store.items(ItemFilter())]
+
+
+FIELDS = ("entity", "project", "author", "job", "resource", "git", "docker", "overrides", "run_id", "name", "sweep_id")
+
+
+@pytest.mark.parametrize("bad", [*({name: ["x"]} for name in FIELDS), {"entity": {"a": 1}}, {"entity": "lab"}])
+def test_one_spec_that_is_wrong_is_the_fault_of_no_other_in_its_request(bad: dict[str, Any], served: Served) -> None:
+    served.data(QUEUE, name="gpu")
+    told, ids = pushed(served, GOOD, GOOD, spec(**bad), GOOD)
+    assert [each["path"] for each in told["errors"]] == [["p2"]]
+    assert "internal error" not in told["errors"][0]["message"]
+    assert told["data"].pop("p2") is None
+    assert sorted(each["runQueueItemId"] for each in told["data"].values()) == sorted(ids)
+    assert len(ids) == 3
+
+
+def test_a_defect_of_ours_is_the_fault_of_no_other_push(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    served.data(QUEUE, name="gpu")
+    plain = items.spec_of
+
+    def broken(ask: Any, target: Any, text: str, *more: Any) -> LaunchSpec:
+        if "broken" in text:
+            raise ZeroDivisionError
+        return plain(ask, target, text, *more)
+
+    monkeypatch.setattr(items, "spec_of", broken)
+    told, ids = pushed(served, GOOD, spec(name="broken"), GOOD)
+    assert "internal error: ZeroDivisionError" in told["errors"][0]["message"]
+    assert len(ids) == 2

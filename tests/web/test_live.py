@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 import requests
 
-from launcher.item import Sweep
+from launcher.item import ItemFilter, Sweep
 from launcher.outcome import Finished
 from launcher.paths import RunPaths
 from launcher.queues import Store, open_store
+from launcher.server.access import add_user, revoke
 from launcher.web import live
 from tests.conftest import until
 from tests.server.conftest import running
@@ -31,9 +32,9 @@ PATIENCE_SECONDS = 60
 class Events:
     """The events of a stream, as they come."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, session: requests.Session | None = None) -> None:
         self.seen: list[tuple[str, str, str]] = []
-        self._response = requests.get(address, stream=True, timeout=PATIENCE_SECONDS)
+        self._response = (session or requests.Session()).get(address, stream=True, timeout=PATIENCE_SECONDS)
         self.status = self._response.status_code
         self.ended = threading.Event()
         self._thread = threading.Thread(target=self._read, daemon=True)
@@ -175,6 +176,51 @@ def test_what_cannot_be_rendered_is_logged_once_and_tried_again(
     places = [told.index(text) for text in (b"data: one", b"ZeroDivisionError", b"data: two", b"data: three")]
     assert places == sorted(places)
     assert [record.exc_info and record.exc_info[0] for record in caplog.records] == [ZeroDivisionError] * 2
+
+
+def test_whether_a_viewer_may_look_is_asked_before_more_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(live, "ALLOWED_SECONDS", 0.0)
+    numbers, answers = itertools.count(), iter([True, True, False])
+
+    async def told() -> list[bytes]:
+        hub = live.Hub(lambda: False)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return [
+                each
+                async for each in hub.stream("page", lambda: {"head": str(next(numbers))}, lambda: next(answers), "")
+            ]
+
+    heads = [each for each in asyncio.run(told()) if each.startswith(b"event: head")]
+    assert len(heads) <= 2
+    assert list(answers) == []
+
+
+def test_a_page_that_changes_all_the_time_is_not_sent_to_who_was_revoked(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "ALLOWED_SECONDS", 0.1)
+    monkeypatch.setattr(live, "SHARE", 0)
+    add_user(store, "ann", {"home": "admin"})
+    key = add_user(store, "eve", {"home": "viewer"})
+    store.push(Sweep("digits"), [spec(0)])
+    served = serving(store, tmp_path)
+    address, session = next(served), requests.Session()
+    assert session.post(f"{address}/login", {"key": key}, timeout=PATIENCE_SECONDS, allow_redirects=False).ok
+    events = Events(f"{address}/live/sweeps/digits", session)
+    until(lambda: events.has("head", "1 pending"), "the state")
+    revoke(store, "eve")
+
+    def ended_though_busy() -> bool:
+        number = len(list(store.items(ItemFilter())))
+        if events.has("head", f"{number} pending"):
+            store.push(Sweep("digits"), [spec(6 * number)])
+        return events.ended.is_set()
+
+    until(ended_though_busy, "the stream's end")
+    assert events.seen[-1][0] != "end"
+    for _ in served:
+        pass
 
 
 def test_open_streams_do_not_keep_the_server(store: Store, tmp_path: Path) -> None:

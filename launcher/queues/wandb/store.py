@@ -255,14 +255,15 @@ class WandbStore(WandbAgents, WandbRecords, WandbJobs):
         return sum(self._local.finish([(lease, ended[lease.item.id]) for lease in leases]))
 
     def _states(self, items: Sequence[Item]) -> dict[str, tuple[str | None, Mapping[str, Any] | None]]:
-        """For each item, its state there, None if it is gone, and its run, None if there is none yet."""
+        """For each item, its state there, None if it or its queue is gone, and its run, None if there is none yet."""
         nodes = self._items_there(items)
         begun = {here: node["associatedRunId"] for here, node in nodes.items() if node and node["associatedRunId"]}
         runs = self._runs_there(begun)
         return {item.id: ((nodes.get(item.id) or {}).get("state"), runs.get(item.id)) for item in items}
 
     def _items_there(self, items: Sequence[Item]) -> dict[str, Any]:
-        """The items of the server, by those here."""
+        """The items of the server, by those here. Of a queue that is gone it tells no items: what began there has a run
+        that is named by the marker."""
         given: dict[str, tuple[str, Any]] = {"entity": ("String!", self._entity), "project": ("String!", PROJECT)}
         fields = []
         for number, item in enumerate(items):
@@ -271,8 +272,11 @@ class WandbStore(WandbAgents, WandbRecords, WandbJobs):
             fields.append(f"n{number}: runQueue(name: $q{number}) {{ {below} }}")
         text = f"project(entityName: $entity, name: $project) {{ {' '.join(fields)} }}"
         project = self._asked_for(text, given)["project"] or {} if fields else {}
-        found = [project.get(f"n{number}") or {} for number in range(len(items))]
-        return {item.id: queue.get("runQueueItem") for item, queue in zip(items, found, strict=True)}
+        there: dict[str, Any] = {}
+        for number, item in enumerate(items):
+            queue = project.get(f"n{number}") or {"runQueueItem": {"associatedRunId": item.id}}
+            there[item.id] = queue["runQueueItem"]
+        return there
 
     def _runs_there(self, names: Mapping[str, str]) -> dict[str, Any]:
         """The runs of the server with these names, by the items here."""
@@ -297,7 +301,7 @@ class WandbStore(WandbAgents, WandbRecords, WandbJobs):
 
 def _outcome(state: str | None, run: Mapping[str, Any] | None) -> Outcome | None:
     """What became of an item that is in this state there, with this run; None while it goes on."""
-    if state is None:
+    if state is None and run is None:
         return Cancelled("deleted on the server")
     ended = ENDED.get(run["state"]) if run else None
     if ended == "finished":

@@ -118,8 +118,12 @@ class HistoryContract:
         store.retry(one(ids[1]), "ann")
         [again] = pop(store)
         assert store.finish([(second, Finished(series=b"stale"))]) == [False]
-        assert store.finish([(again, Finished(series=b"new"))]) == [True]
+        assert store.finish([(again, Failed("run", "x", 1, series=b"new"))]) == [True]
         assert store.series(ids[1:2]) == {ids[1]: b"new"}
+        store.retry(one(ids[1]), "ann")
+        [silent] = pop(store)
+        assert store.finish([(silent, Finished())]) == [True]
+        assert store.series(ids) == {ids[0]: b"\0a"}
         store.delete(EVERYTHING)
         assert store.series(ids) == {}
         assert store.check() == []

@@ -46,6 +46,15 @@ def test_a_key_that_is_revoked_opens_nothing(served: Served) -> None:
     until(lambda: served.post("/graphql", VIEWER, "bob").status_code == 401, "the refusal")
 
 
+def test_revoking_the_last_user_before_the_first_request_opens_nothing(store: Store, tmp_path: Path) -> None:
+    from launcher.server.access import revoke
+
+    add_user(store, "ann", {"home": "admin"})
+    for url in serving(store, tmp_path / "server"):
+        revoke(store, "ann")
+        assert requests.post(url + "/graphql", json=VIEWER, auth=("api", "k" * 40), timeout=9).status_code == 401
+
+
 def test_without_users_only_this_machine_by_its_own_names_is_answered(store: Store, tmp_path: Path) -> None:
     """Whatever has data, of every kind of request, is refused to a page of another name (DNS rebinding)."""
     from launcher.server.app import create_app, wandb_routes
