@@ -14,6 +14,7 @@ from launcher import canonical, checks, schema, tracing
 from launcher.causes import Causes
 from launcher.checks import SOURCES
 from launcher.compose import Point
+from launcher.compose.saying import Saying
 from launcher.errors import LaunchError, NotFoundError, Problem, SourceError, SpecError, UsageError, suggest
 from launcher.item import JobVersion, QueueInfo
 from launcher.jobs import completed, find_version, lay_job
@@ -22,6 +23,7 @@ from launcher.sources import DIRTY, Patch, pin
 from launcher.spec import (
     DEFAULT_PRIORITY,
     DEFAULT_QUEUE,
+    NOT_FINITE,
     LaunchArguments,
     LaunchSpec,
     Source,
@@ -66,6 +68,7 @@ class Dispatcher:
     renders: bool = True
     _found: dict[tuple[str, str, str], JobVersion | LaunchError] = field(default_factory=dict)
     _built: dict[str, JobVersion | LaunchError] = field(default_factory=dict)
+    _saying: Saying = field(default_factory=Saying)
     _pinned: dict[tuple[Any, ...], Source | LaunchError] = field(default_factory=dict)
 
     def spec(
@@ -89,8 +92,11 @@ class Dispatcher:
             if laid := laid_over(getattr(queue, name), document.get(name) or {}):
                 document[name] = laid
         if point:
-            run_config = {key: value for key, value in point.config.items() if key != LAUNCH_NODE}
-            document["overrides"]["run_config"] = run_config
+            run_config = dict(point.config)
+            run_config.pop(LAUNCH_NODE, None)
+            document["overrides"]["run_config"], places = self._saying.of(run_config)
+            if places:
+                document[NOT_FINITE] = [list(place) for place in places]
             document["overrides"]["args"] = expand_arguments(
                 ["${overrides}"] if args is None else args, point.overrides
             )
