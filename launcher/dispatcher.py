@@ -19,7 +19,7 @@ from launcher.errors import LaunchError, NotFoundError, Problem, SourceError, Sp
 from launcher.item import JobVersion, QueueInfo
 from launcher.jobs import completed, find_version, lay_job
 from launcher.provenance import Provenance, login
-from launcher.sources import DIRTY, Patch, pin
+from launcher.sources import DIRTY, Leavings, Patch, pin
 from launcher.spec import (
     DEFAULT_PRIORITY,
     DEFAULT_QUEUE,
@@ -43,9 +43,9 @@ class Dispatcher:
     """Makes specs for the queues of one store. A source is pinned once, so one sweep runs one version of its code.
 
     `folder` is the source of points that name none, at `version` (as it is now without one); uncommitted changes of the
-    files `apart` are none of it. `jobs` gives the versions of a job, or of all; `build` makes an image of a source, and
-    a job version of that, where `build` is asked for; `register` makes a job version of a source where the store takes
-    no code.
+    files `apart` are none of it, nor are untracked `leavings`. `jobs` gives the versions of a job, or of all; `build`
+    makes an image of a source, and a job version of that, where `build` is asked for; `register` makes a job version of
+    a source where the store takes no code.
     `texts` are template variables of a command line, where numbers and booleans are text; they win over all others.
     `keep` hears of each source that is pinned, with its patch, so that both last until the runs start; a preview, which
     writes and builds nothing, has neither `keep` nor `build`. `traceparent`: the trace that its specs' runs belong to;
@@ -61,6 +61,7 @@ class Dispatcher:
     traceparent: str | None = field(default_factory=tracing.traceparent)
     version: str | None = None
     apart: Collection[Path] = ()
+    leavings: Leavings = field(default_factory=Leavings)
     provenance: Provenance | None = None
     jobs: Callable[[str | None], Sequence[JobVersion]] = lambda _: ()
     build: Callable[[Source, Mapping[str, Any]], JobVersion] | None = None
@@ -272,8 +273,9 @@ class Dispatcher:
             uri, version, dirty, in_place = asked
             try:
                 known, patch = pin(
-                    uri, version, dirty=dirty if dirty in DIRTY else DIRTY[0], in_place=in_place, apart=self.apart
-                )
+                    uri, version, dirty=dirty if dirty in DIRTY else DIRTY[0], in_place=in_place, apart=self.apart,
+                    leavings=self.leavings,
+                )  # fmt: skip
                 self.keep(known, patch)
             except SourceError as error:
                 known = error

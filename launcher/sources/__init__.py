@@ -3,7 +3,8 @@ brought to a folder of its own when its run is prepared, or into an image."""
 
 from launcher.sources.builds import Images, export, plan_build, short_name
 from launcher.sources.checkouts import Checkouts
+from launcher.sources.leavings import Leavings
 from launcher.sources.pinning import DIRTY, pin, preserve
 from launcher.sources.snapshot import Patch
 
-__all__ = ["DIRTY", "Checkouts", "Images", "Patch", "export", "pin", "plan_build", "preserve", "short_name"]
+__all__ = ["DIRTY", "Checkouts", "Images", "Leavings", "Patch", "export", "pin", "plan_build", "preserve", "short_name"]
