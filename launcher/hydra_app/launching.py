@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 SWEEP_OPTIONS = ("wait", "store", "sweep", "again", "metric", "goal", "stop_after_failures")
+GRIDS = "hydra_plugins.launch_queue.sweeper.LaunchGrid"
+"""Our own sweeper, which makes its jobs in one go, as Hydra's basic one does."""
+
 log = logging.getLogger(__name__)
 
 
@@ -75,6 +78,8 @@ class Multirun:
         """
         with as_hydra_tells():
             given = {name: canonical.plain(_container(value)) for name, value in options.items()}
+            if not given["wait"]:
+                _refuse_searching(config.hydra.sweeper)
             named = {name: value for name, value in given.items() if name not in SWEEP_OPTIONS and value}
             ignore = named.pop("fingerprint", {}).get("ignore") or ()
             app = running_app()
@@ -162,6 +167,16 @@ def _container(value: Any) -> Any:
     from omegaconf import OmegaConf
 
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _refuse_searching(sweeper: DictConfig) -> None:
+    """Refuse a sweeper that is no list of jobs: it asks for one batch after another, by what the last one returned."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.utils import get_class
+
+    target = str(sweeper.get("_target_"))
+    if target != GRIDS and not issubclass(get_class(target), BasicSweeper):
+        raise UsageError(f"the sweeper {target} needs return values; add hydra.launcher.wait=true, and start an agent")
 
 
 def _name(config: DictConfig, app: App, master: Master) -> str:
