@@ -30,6 +30,7 @@ from launcher.spec import (
     construct,
     parse_priority,
 )
+from launcher.telling import telling
 from launcher.template import expand_arguments
 from launcher.variables import laid_over, lay_arguments
 
@@ -126,7 +127,7 @@ class Dispatcher:
             document,
             queue.name,
             DEFAULT_PRIORITY if priority is None else parse_priority(priority),
-            point.overrides if point else (),
+            point.overrides if point else telling(document) if document.get("sweep_id") else (),
         )
 
     def specs(
