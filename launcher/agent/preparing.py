@@ -3,6 +3,7 @@ run's outcome."""
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ class Preparing:
         try:
             runner = self.runner(str(lease.document.get("resource")))
             source = Source.of(lease.document) if lease.document.get("uri") else None  # an image has its own code
-            code = str(self.checkouts.of(source)) if source and (source.folder or source.repo) else ""
+            here = (lease.document.get("provenance") or {}).get("host") == socket.gethostname()
+            code = str(self.checkouts.of(source, added_here=here)) if source and (source.folder or source.repo) else ""
             paths = RunPaths.of(self.root / "runs", lease.item.id, lease.item.attempt)
             paths.create(composed(lease.document))
             environ = {**self.environ, **self.slots.environment(lease.token), **self.traces.running(lease)}

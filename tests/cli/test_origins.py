@@ -7,6 +7,7 @@ import platform
 import socket
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -144,6 +145,20 @@ def test_points_that_are_added_once_more_for_edited_code_are_told_of(cli: Cli, p
     assert cli("add", "s.yaml", *COMMAND).out.startswith("sweep s: 2 added\n"), "what is ignored now was not before"
     project.write("train.py", "print('mended again')\n")
     assert cli("add", "s.yaml", *COMMAND).out.startswith("sweep s: 0 added; 2 are there already")
+
+
+def test_a_folder_that_was_moved_is_told_as_such(
+    cli: Cli, project: Project, head: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/elsewhere/store.db"
+    monkeypatch.setenv("LAUNCHER_STORE", url)
+    item = add(cli, "s", "seed=1")
+    monkeypatch.chdir(tmp_path)
+    project.folder.rename(tmp_path / "moved")
+    assert cli("agent", "--drain").code == 0
+    told = cli("show", item).out
+    assert f"the folder {project.folder}, which has commit {head[:12]}, is not here any more (moved?)" in told
+    assert "put it back and launcher retry, or push and add again" in told
 
 
 def test_files_that_launcher_writes_among_the_code_are_none_of_it(cli: Cli, project: Project, head: str) -> None:
