@@ -19,7 +19,9 @@ from launcher.paths import RunPaths
 from launcher.provenance import Provenance
 from launcher.queues import Store, open_store
 from launcher.settings import data_folder, load_settings, store_files, store_url
+from launcher.sources import Leavings
 from launcher.spec import DEFAULT_PROJECT_QUEUE, LaunchArguments, checked_name
+from launcher.written import written_files
 
 WAIT_SECONDS = 0.1
 
@@ -255,5 +257,5 @@ def _dispatcher(store: Store, url: str) -> Dispatcher:
     register = registering(store, data_folder(url))
     return Dispatcher(
         queues, keep=keeping(store), provenance=Provenance(), jobs=store.jobs, build=build, register=register,
-        renders=store.renders, apart=store_files(url),
+        renders=store.renders, apart=store_files(url), leavings=Leavings(written_files(url)),
     )  # fmt: skip

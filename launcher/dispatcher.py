@@ -14,20 +14,23 @@ from launcher import canonical, checks, schema, tracing
 from launcher.causes import Causes
 from launcher.checks import SOURCES
 from launcher.compose import Point
+from launcher.compose.saying import Saying
 from launcher.errors import LaunchError, NotFoundError, Problem, SourceError, SpecError, UsageError, suggest
 from launcher.item import JobVersion, QueueInfo
 from launcher.jobs import completed, find_version, lay_job
 from launcher.provenance import Provenance, login
-from launcher.sources import DIRTY, Patch, pin
+from launcher.sources import DIRTY, Leavings, Patch, pin
 from launcher.spec import (
     DEFAULT_PRIORITY,
     DEFAULT_QUEUE,
+    NOT_FINITE,
     LaunchArguments,
     LaunchSpec,
     Source,
     construct,
     parse_priority,
 )
+from launcher.telling import telling
 from launcher.template import OVERRIDES, expand_arguments
 from launcher.variables import laid_over, lay_arguments
 
@@ -41,9 +44,9 @@ class Dispatcher:
     """Makes specs for the queues of one store. A source is pinned once, so one sweep runs one version of its code.
 
     `folder` is the source of points that name none, at `version` (as it is now without one); uncommitted changes of the
-    files `apart` are none of it. `jobs` gives the versions of a job, or of all; `build` makes an image of a source, and
-    a job version of that, where `build` is asked for; `register` makes a job version of a source where the store takes
-    no code.
+    files `apart` are none of it, nor are untracked `leavings`. `jobs` gives the versions of a job, or of all; `build`
+    makes an image of a source, and a job version of that, where `build` is asked for; `register` makes a job version of
+    a source where the store takes no code.
     `texts` are template variables of a command line, where numbers and booleans are text; they win over all others.
     `keep` hears of each source that is pinned, with its patch, so that both last until the runs start; a preview, which
     writes and builds nothing, has neither `keep` nor `build`. `traceparent`: the trace that its specs' runs belong to;
@@ -59,6 +62,7 @@ class Dispatcher:
     traceparent: str | None = field(default_factory=tracing.traceparent)
     version: str | None = None
     apart: Collection[Path] = ()
+    leavings: Leavings = field(default_factory=Leavings)
     provenance: Provenance | None = None
     jobs: Callable[[str | None], Sequence[JobVersion]] = lambda _: ()
     build: Callable[[Source, Mapping[str, Any]], JobVersion] | None = None
@@ -66,6 +70,7 @@ class Dispatcher:
     renders: bool = True
     _found: dict[tuple[str, str, str], JobVersion | LaunchError] = field(default_factory=dict)
     _built: dict[str, JobVersion | LaunchError] = field(default_factory=dict)
+    _saying: Saying = field(default_factory=Saying)
     _pinned: dict[tuple[Any, ...], Source | LaunchError] = field(default_factory=dict)
 
     def spec(
@@ -90,7 +95,9 @@ class Dispatcher:
                 document[name] = laid
         if point:
             run_config = {key: value for key, value in point.config.items() if key != LAUNCH_NODE}
-            document["overrides"]["run_config"] = run_config
+            document["overrides"]["run_config"], places = self._saying.of(run_config)
+            if places:
+                document[NOT_FINITE] = [list(place) for place in places]
             args = [OVERRIDES] if args is None else args
             document["overrides"]["args"] = expand_arguments(args, point.overrides)
         problems = [
@@ -119,7 +126,7 @@ class Dispatcher:
             document,
             queue.name,
             DEFAULT_PRIORITY if priority is None else parse_priority(priority),
-            point.overrides if point else (),
+            point.overrides if point else telling(document) if document.get("sweep_id") else (),
         )
 
     def specs(
@@ -266,8 +273,9 @@ class Dispatcher:
             uri, version, dirty, in_place = asked
             try:
                 known, patch = pin(
-                    uri, version, dirty=dirty if dirty in DIRTY else DIRTY[0], in_place=in_place, apart=self.apart
-                )
+                    uri, version, dirty=dirty if dirty in DIRTY else DIRTY[0], in_place=in_place, apart=self.apart,
+                    leavings=self.leavings,
+                )  # fmt: skip
                 self.keep(known, patch)
             except SourceError as error:
                 known = error

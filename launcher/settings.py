@@ -112,7 +112,13 @@ def store_files(url: str) -> list[Path]:
     folder = data_folder(url)
     scheme, _, path = url.partition(":///")
     own = [f"{Path(path).name}{ending}" for ending in ("", "-wal", "-shm")] if scheme == "sqlite" and path else []
-    return [folder / name for name in (*BESIDE, *own)]
+    return [*(folder / name for name in (*BESIDE, *own)), written_list(url)]
+
+
+def written_list(url: str) -> Path:
+    """The list of what `launcher.written` remembers for a store."""
+    scheme, _, path = url.partition(":///")
+    return data_folder(url) / (f"{Path(path).name}-written" if scheme == "sqlite" and path else "written")
 
 
 def data_folder(url: str) -> Path:

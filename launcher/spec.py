@@ -27,6 +27,10 @@ SCHEDULER_URI = "placeholder-uri-scheduler"
 POLICIES = ("retry", "timeout", "limits", "resources", "fingerprint")
 """Fields of a spec that say how its item is treated, not what runs."""
 
+NOT_FINITE = "not_finite"
+"""The field of a spec that lists the places in its `run_config` where a text stands for a number that JSON has not, NaN
+or an infinity; not there where nothing does."""
+
 CHANGES = ("dirty", "in_place")
 """Words about uncommitted changes to the code, which belong to a spec's `git`."""
 
@@ -253,6 +257,32 @@ def _without(mapping: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, An
     elif isinstance(below := copy[first], Mapping):
         copy[first] = _without(below, rest)
     return copy
+
+
+def composed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The config that a spec's run was composed with, numbers that JSON has not among it: in the spec texts stand for
+    them, at the places that it names.
+
+    >>> composed({"overrides": {"run_config": {"lr": {"max": "Infinity"}}}, NOT_FINITE: [["lr", "max"]]})
+    {'lr': {'max': inf}}
+    """
+    config = (document.get("overrides") or {}).get("run_config") or {}
+    places = document.get(NOT_FINITE) or ()
+    return _with_numbers(config, places) if places else config
+
+
+def _with_numbers(said: Any, places: Sequence[Sequence[Any]]) -> Any:
+    """`said` with a number for the text at each of these places, where such a text is; the rest is shared."""
+    if said in ("NaN", "Infinity", "-Infinity"):
+        return float(said)
+    below: dict[Any, list[Sequence[Any]]] = {}
+    for first, *rest in filter(None, places):
+        below.setdefault(first, []).append(rest)
+    if isinstance(said, list):
+        return [_with_numbers(entry, below[index]) if index in below else entry for index, entry in enumerate(said)]
+    if isinstance(said, dict):
+        return {key: _with_numbers(entry, below[key]) if key in below else entry for key, entry in said.items()}
+    return said
 
 
 def construct(given: Mapping[str, Any], environ: Mapping[str, str], user: str) -> dict[str, Any]:

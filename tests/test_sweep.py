@@ -40,6 +40,22 @@ def test_specs_and_shared_arguments_become_one_sweep(project: Project) -> None:
     assert sweep["name"] == "rates"
 
 
+@pytest.mark.parametrize(
+    ("made", "column"),
+    [
+        (lambda rate: {"entry_point": ["true", f"--lr={rate}", "seed=1"]}, "lr"),
+        (lambda rate: {"entry_point": ["true"], "config": {"overrides": {"run_config": {"a": {"lr": rate}}}}}, "a.lr"),
+        (lambda rate: {"entry_point": ["echo", str(rate)]}, "command"),
+    ],
+)
+def test_specs_without_points_are_told_apart(project: Project, made: Any, column: str) -> None:
+    launch_sweep("rates", [made(rate) for rate in (0.1, 0.01)], uri=".")
+    assert launch_sweep("rates", [made(rate) for rate in (0.1, 0.01)], uri=".").present == 2
+    rows = json.loads(project.run("results", "rates", "--json").out)
+    assert [str(row[column]).rpartition(" ")[2] for row in rows] == ["0.1", "0.01"]
+    assert f"{column}=" in project.run("status", "rates").out
+
+
 def test_points_of_a_grid_become_a_sweep(project: Project) -> None:
     points = compose_grid(config_dir="conf", config_name="config", overrides=["model=svm,mlp", "seed=range(2)"])
     assert launch_sweep("grid", points, uri=".", entry_point=COMMAND).added == 4

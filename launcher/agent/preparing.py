@@ -3,6 +3,7 @@ run's outcome."""
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from launcher.policy import timeout
 from launcher.runners import Runner
 from launcher.slots import Slots
 from launcher.sources import Checkouts
-from launcher.spec import Source
+from launcher.spec import Source, composed
 from launcher.tracing import RunTraces
 
 
@@ -39,9 +40,10 @@ class Preparing:
         try:
             runner = self.runner(str(lease.document.get("resource")))
             source = Source.of(lease.document) if lease.document.get("uri") else None  # an image has its own code
-            code = str(self.checkouts.of(source)) if source and (source.folder or source.repo) else ""
+            here = (lease.document.get("provenance") or {}).get("host") == socket.gethostname()
+            code = str(self.checkouts.of(source, added_here=here)) if source and (source.folder or source.repo) else ""
             paths = RunPaths.of(self.root / "runs", lease.item.id, lease.item.attempt)
-            paths.create(lease.document.get("overrides", {}).get("run_config") or {})
+            paths.create(composed(lease.document))
             environ = {**self.environ, **self.slots.environment(lease.token), **self.traces.running(lease)}
             request = runner.request(lease, paths, code, environ)
         except StoreError as error:

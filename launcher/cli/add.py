@@ -14,19 +14,21 @@ from typing import Any
 import click
 
 from launcher import tracing
-from launcher.cli.earlier import Earlier
 from launcher.cli.grid import HydraCommand, Wanted, grid_options, wanted
 from launcher.cli.printing import code, echo_json, on_terminal, plain, say
 from launcher.cli.requests import shown_requests
 from launcher.cli.targets import agent_folder, opened
 from launcher.compose import Grid
 from launcher.dispatcher import Dispatcher
+from launcher.earlier import Earlier
 from launcher.item import Receipt
 from launcher.making import building, keeping, registering, unbuilt
 from launcher.queues import Store
 from launcher.settings import data_folder, load_settings, store_files, store_url
+from launcher.sources import Leavings
 from launcher.spec import PRIORITY_NAMES, LaunchSpec
 from launcher.terminal import clean
+from launcher.written import written_files
 
 STEP = 100
 """Points between two steps of the progress bar, which costs as much as composing a few points."""
@@ -69,7 +71,8 @@ def _dispatcher(store: Store, asked: Wanted, **options: Any) -> Dispatcher:
     apart = [*store_files(store.url), *([asked.file] if asked.file else [])]
     return Dispatcher(
         {queue.name: queue for queue in store.queues()}, asked.folder, texts=asked.variables, version=asked.version,
-        provenance=asked.provenance, apart=apart, jobs=store.jobs, renders=store.renders, **options,
+        provenance=asked.provenance, apart=apart, jobs=store.jobs, renders=store.renders,
+        leavings=Leavings(written_files(store.url), asked.app.outputs if asked.app else None), **options,
     )  # fmt: skip
 
 
@@ -121,7 +124,7 @@ def add(ctx: click.Context, *, again: bool, store: str | None, as_json: bool, **
         specs = earlier.watch(dispatcher.specs(asked.points(), asked.overlay, step))
         receipt = target.push(asked.sweep, specs, again=again)
         note(added=receipt.added, present=receipt.present)
-        differs = None if again else earlier.differs(receipt)
+        differs = None if again else earlier.differs(receipt, "fingerprint: {{ignore: [{}]}} in the sweep file")
     _print_removed(asked.grid)
     if as_json:
         states = {state.value: number for state, number in receipt.present_states.items()}

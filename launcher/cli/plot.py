@@ -13,6 +13,8 @@ from launcher.analysis.table import ranking
 from launcher.cli.targets import many_rows, opened, queue_and_states, store_option, sweeps_or_last
 from launcher.errors import LaunchError
 from launcher.item import ItemFilter
+from launcher.settings import store_url
+from launcher.written import remember_written
 
 KINDS = ("line", "heatmap", "parallel", "curves", "timeline")
 
@@ -62,4 +64,5 @@ def plot(
         ranked = ranking(table, known, lowest=lowest, best=None if lowest else best or shown)
         spec = sweep.plot(target, names, table, ranked, sweep.Asked(kind, x, y, color, panel))
     render.write(spec, path)
+    remember_written(store_url(store), path)
     click.echo(path)

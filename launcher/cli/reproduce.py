@@ -17,7 +17,7 @@ from launcher.item import Item, Lease
 from launcher.paths import RunPaths
 from launcher.provenance import told
 from launcher.runners.environment import command, macros, run_environment
-from launcher.spec import Source
+from launcher.spec import Source, composed
 from launcher.template import MACRO, fill
 from launcher.yaml_text import yaml_text
 
@@ -104,7 +104,7 @@ def _checkout(item: Item, source: Source, store: str) -> Iterator[str]:
 def _config(document: Mapping[str, Any], paths: RunPaths) -> Iterator[str]:
     """The composed config as a here-document: each line of it has a colon or a space, so none is its end."""
     yield f"cat > {_quoted(str(paths.config))} <<'END_OF_CONFIG'"
-    yield f"{yaml_text(document['overrides'].get('run_config') or {})}END_OF_CONFIG"
+    yield f"{yaml_text(composed(document))}END_OF_CONFIG"
 
 
 def _environment(lease: Lease, paths: RunPaths) -> Iterator[tuple[str, str]]:

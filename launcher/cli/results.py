@@ -24,7 +24,9 @@ from launcher.cli.printing import duration, echo_table, shown
 from launcher.cli.targets import json_option, many_rows, opened, queue_and_states, store_option, sweeps_or_last
 from launcher.errors import LaunchError, UsageError
 from launcher.item import ItemFilter
+from launcher.settings import store_url
 from launcher.terminal import clean
+from launcher.written import remember_written
 
 FORMATS = ("table", "csv", "json", "parquet")
 ENDINGS = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
@@ -79,18 +81,20 @@ def results(
     with opened(store, make=False) as target:
         known = sweeps_or_last(target, sweeps)
         table = read(target, [sweep.name for sweep in known], which).where(conditions)
-        if series:
-            if by or over or top or best or highest or lowest:
-                raise UsageError("--series prints points as they came; leave out the options that rank and group")
-            _write_points(columns_of(list(points(target, table))), columns, form, output)
-            return
-    ranked = ranking(table, known, best=best, highest=highest, lowest=lowest)
-    if by is not None or over is not None:
+        if series and (by or over or top or best or highest or lowest):
+            raise UsageError("--series prints points as they came; leave out the options that rank and group")
+        told = columns_of(list(points(target, table))) if series else {}
+    ranked = None if series else ranking(table, known, best=best, highest=highest, lowest=lowest)
+    if series:
+        _write_points(told, columns, form, output)
+    elif by is not None or over is not None:
         if columns:
             raise UsageError("--columns chooses columns of runs; a table of groups has those of --group-by")
         _write_groups(group(table, by, over).ranked(ranked), ranked, form, output, top)
     else:
         _write_runs(table, ranked, top, columns, form, output)
+    if output:
+        remember_written(store_url(store), output)
 
 
 def _format(form: str | None, output: Path | None) -> str:

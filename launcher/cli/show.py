@@ -15,7 +15,7 @@ from launcher.cli.targets import found_item, json_option, opened, store_option
 from launcher.errors import NotFoundError
 from launcher.item import Attempt, Item
 from launcher.queues import Store
-from launcher.spec import Source
+from launcher.spec import Source, composed
 
 
 @click.command()
@@ -51,8 +51,7 @@ def show(item_id: str | None, reproduce: bool, patch: bool, store: str | None, a
     click.echo("story")
     for step in story.steps(told):
         say(f"  {moment(step.at)}  {step.text}")
-    config = document["overrides"].get("run_config")
-    if config:
+    if config := composed(document):
         from launcher.yaml_text import yaml_text
 
         click.echo("config")

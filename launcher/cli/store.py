@@ -14,6 +14,7 @@ from launcher.errors import LaunchError, UsageError
 from launcher.item import RunState
 from launcher.queues import open_schema
 from launcher.settings import store_url
+from launcher.written import remember_written
 
 
 @click.group()
@@ -94,5 +95,6 @@ def backup(file: Path, store: str | None) -> None:
     """Copy the store into FILE, which must not be there yet, while agents go on."""
     with opened(store, as_is=True) as target:
         target.backup(file.absolute())
+        remember_written(target.url, file)
     url = shlex.quote(f"sqlite:///{file.absolute()}")
     click.echo(f"{file} written ({amount(file.stat().st_size)}); use it as --store {url}")

@@ -16,8 +16,9 @@ from launcher.api import QueuedRun
 from launcher.compose import Point, Repository
 from launcher.compose.rows import compose_rows
 from launcher.dispatcher import Dispatcher
+from launcher.earlier import Earlier
 from launcher.errors import LaunchError, UsageError
-from launcher.hydra_app.master import Master
+from launcher.hydra_app.master import Master, outputs
 from launcher.hydra_app.program import App, running_app
 from launcher.hydra_app.returns import queued
 from launcher.hydra_app.waiting import Waiting
@@ -26,7 +27,9 @@ from launcher.making import building, keeping, registering
 from launcher.provenance import Provenance
 from launcher.queues import Store, open_store
 from launcher.settings import data_folder, load_settings, store_files, store_url
+from launcher.sources import Leavings
 from launcher.spec import DEFAULT_PROJECT_QUEUE, LaunchArguments, LaunchSpec, checked_name, parse_priority
+from launcher.written import written_files
 
 if TYPE_CHECKING:
     from hydra._internal.callbacks import Callbacks
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 SWEEP_OPTIONS = ("wait", "store", "sweep", "again", "metric", "goal", "stop_after_failures")
+GRIDS = "hydra_plugins.launch_queue.sweeper.LaunchGrid"
+"""Our own sweeper, which makes its jobs in one go, as Hydra's basic one does."""
+
 log = logging.getLogger(__name__)
 
 
@@ -72,6 +78,8 @@ class Multirun:
         """
         with as_hydra_tells():
             given = {name: canonical.plain(_container(value)) for name, value in options.items()}
+            if not given["wait"]:
+                _refuse_searching(config.hydra.sweeper)
             named = {name: value for name, value in given.items() if name not in SWEEP_OPTIONS and value}
             ignore = named.pop("fingerprint", {}).get("ignore") or ()
             app = running_app()
@@ -99,8 +107,7 @@ class Multirun:
             repository = Repository.of_loader(self.loader)
             points = compose_rows(repository, hydra.job.config_name, self.master.overrides, rows)
             made: list[Made] = []
-            receipt, code = self._push(store, points, first, made)
-            self._tell(receipt, len(rows), code)
+            self._push(store, points, first, made)
             runs = _settled(store, self.sweep.name, made)
             if not self.master.wait:
                 return [queued(run, job.overrides) for run, job in zip(runs, made, strict=True)]
@@ -111,14 +118,9 @@ class Multirun:
     def launch_points(self, points: Iterable[Point]) -> Receipt:
         """Queue jobs that are composed already, as they come; nobody waits for their returns."""
         with as_hydra_tells(), closing(open_store(self.store)) as store:
-            receipt, code = self._push(store, points, 0, None)
-            self._tell(receipt, receipt.added + receipt.present + receipt.retried, code)
-            return receipt
+            return self._push(store, points, 0, None)
 
-    def _push(
-        self, store: Store, points: Iterable[Point], first: int, made: list[Made] | None
-    ) -> tuple[Receipt, list[str]]:
-        """What was queued, and what code it runs, in words."""
+    def _push(self, store: Store, points: Iterable[Point], first: int, made: list[Made] | None) -> Receipt:
         folder = Repository.of_loader(self.loader).folder
         with tracing.adding("hydra/launcher=launch_queue", sweep=self.sweep.name) as note:
             dispatcher = Dispatcher(
@@ -127,13 +129,20 @@ class Multirun:
                 register=registering(store, data_folder(self.store)),
                 provenance=Provenance(folder, self.config.hydra.job.config_name), renders=store.renders,
                 apart=store_files(self.store),
+                leavings=Leavings(written_files(self.store), outputs(self.config)),
             )  # fmt: skip
             jobs = self.master.jobs(points, first, self._asked, named=made is not None)
+            earlier = None if self.again or self._asked else Earlier(store, self.sweep.name)
             specs = dispatcher.specs(jobs, self.overlay)
+            specs = earlier.watch(specs) if earlier else specs
             receipt = store.push(self.sweep, specs if made is None else self._noting(specs, made), again=self.again)
             note(added=receipt.added, present=receipt.present)
-        code = [f"code: {words.code(source)}" for source in dispatcher.sources]
-        return receipt, code + [f"job: {version.reference}" for version in dispatcher.versions]
+        told = [f"code: {words.code(source)}" for source in dispatcher.sources]
+        told += [f"job: {version.reference}" for version in dispatcher.versions]
+        if differs := earlier.differs(receipt, "hydra.launcher.fingerprint.ignore=[{}]") if earlier else None:
+            told.append(differs)
+        self._tell(receipt, receipt.added + receipt.present + receipt.retried, told)
+        return receipt
 
     def _noting(self, specs: Iterable[LaunchSpec], made: list[Made]) -> Iterator[LaunchSpec]:
         for spec in specs:
@@ -145,13 +154,13 @@ class Multirun:
             made.append(Made(run, spec.point, spec.fingerprint()))
             yield spec
 
-    def _tell(self, receipt: Receipt, jobs: int, code: Iterable[str]) -> None:
+    def _tell(self, receipt: Receipt, jobs: int, more: Iterable[str]) -> None:
         name = shlex.quote(self.sweep.name)
         present = receipt.present + receipt.retried
         again = f", of which {receipt.retried:,} had failed and wait again" if receipt.retried else ""
         there = f"; {present:,} are there already{again} (hydra.launcher.again=true adds all once more)"
         log.info(f"sweep {name}: {receipt.added:,} of {jobs:,} jobs queued{there if present else ''}")
-        for line in code:
+        for line in more:
             log.info(line)
         quoted = shlex.quote(name)
         log.info(f"run: launcher agent   follow: launcher status {quoted}   stop: launcher cancel {quoted}")
@@ -161,6 +170,16 @@ def _container(value: Any) -> Any:
     from omegaconf import OmegaConf
 
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _refuse_searching(sweeper: DictConfig) -> None:
+    """Refuse a sweeper that is no list of jobs: it asks for one batch after another, by what the last one returned."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.utils import get_class
+
+    target = str(sweeper.get("_target_"))
+    if target != GRIDS and not issubclass(get_class(target), BasicSweeper):
+        raise UsageError(f"the sweeper {target} needs return values; add hydra.launcher.wait=true, and start an agent")
 
 
 def _name(config: DictConfig, app: App, master: Master) -> str:

@@ -129,6 +129,23 @@ class Job:
         return cache
 
 
+def outputs(config: DictConfig) -> tuple[Path, ...]:
+    """The folders, as they are named before anything that varies, that an app with this config writes its outputs
+    into, below the one it is started in."""
+    from omegaconf import OmegaConf
+
+    found = []
+    for mode in ("run", "sweep"):
+        told = OmegaConf.to_container(config.hydra[mode], resolve=False)
+        named = str(told["dir"] if isinstance(told, dict) else "")
+        literal = named.partition("${")[0]
+        if literal != named:
+            literal = literal.rpartition("/")[0]
+        if literal and not Path(literal).is_absolute() and ".." not in Path(literal).parts:
+            found.append(Path.cwd() / literal)
+    return tuple(found)
+
+
 def written(texts: Any) -> tuple[str, ...]:
     """A config's list of strings as they were written, the interpolations in them unresolved."""
     from omegaconf import OmegaConf

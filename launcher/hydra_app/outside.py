@@ -6,21 +6,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from launcher.compose import Block, Point, Repository
 from launcher.errors import ComposeError, UsageError
-from launcher.hydra_app.master import Master
+from launcher.hydra_app.master import Master, outputs
 from launcher.hydra_app.program import App, inspect_app
 
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """An app, its configs, and the multirun that it would make of the same command line."""
+    """An app, its configs, the multirun that it would make of the same command line, and the folders of its outputs."""
 
     app: App
     repository: Repository
     config_name: str | None
     master: Master
+    outputs: tuple[Path, ...] = ()
 
     @staticmethod
     def of(words: Sequence[str], blocks: Sequence[Block]) -> Outside:
@@ -44,7 +46,7 @@ class Outside:
             raise ComposeError(
                 f"config {config_name!r} of app {' '.join(words)!r} does not compose: {error}"
             ) from error
-        return Outside(app, repository, config_name, master)
+        return Outside(app, repository, config_name, master, outputs(config))
 
     def jobs(self, points: Iterable[Point]) -> Iterator[Point]:
         """The jobs of these points, whose overrides of Hydra's own config are the multirun's."""

@@ -40,8 +40,9 @@ class Checkouts:
     limit: float = CACHE_BYTES
     _held: dict[Path, int] = field(default_factory=dict)
 
-    def of(self, source: Source) -> Path:
+    def of(self, source: Source, *, added_here: bool = False) -> Path:
         """The folder that holds `source`'s code: its own if it is used in place, else a worktree that is made once.
+        `added_here`: its folder was one of this machine's.
 
         Raises SourceError when it is not to be had (any more).
         """
@@ -57,7 +58,7 @@ class Checkouts:
         if not self._hold(tree):
             with exclusive(self.cache / "locks" / name):
                 if not self._hold(tree):
-                    self._make(source, tree)
+                    self._make(source, tree, added_here)
                     self._hold(tree)
             self.trim()
         code = tree / source.subdir
@@ -113,7 +114,7 @@ class Checkouts:
             return False
         return tree.is_dir()
 
-    def _make(self, source: Source, tree: Path) -> None:
+    def _make(self, source: Source, tree: Path, added_here: bool) -> None:
         assert source.commit
         patch = self._patch(source.patch) if source.patch else b""
         problems = []
@@ -126,7 +127,10 @@ class Checkouts:
                 return
             except SourceError as error:
                 problems.append(str(error))
-        if not problems:
+        if not problems and added_here:
+            moved = "is not here any more (moved?); put it back and launcher retry, or push and add with --again"
+            problems = [f"the folder {source.folder}, which has commit {source.commit[:12]}, {moved}"]
+        elif not problems:
             pushed = "it was in no remote when it was added; push it, and add with --again"
             problems = [f"commit {source.commit} is to be had on the machine of {source.folder} only: {pushed}"]
         raise SourceError("; ".join(problems))

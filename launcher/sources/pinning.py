@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from launcher.errors import SourceError
+from launcher.sources.leavings import Leavings
 from launcher.sources.program import REMOTE, git, passwordless, text
 from launcher.sources.snapshot import Patch, changed, record, uncommitted
 from launcher.spec import Source, redacted
@@ -20,18 +21,20 @@ DIRTY = ("include", "refuse", "ignore")
 """What becomes of uncommitted changes: they are part of the code, an error, or left out."""
 
 SHOWN = 5
+NOTHING_NAMED = Leavings()
 
 
-def pin(
+def pin(  # noqa: PLR0913 - what is asked of a source, by name
     uri: str, version: str | None = None, *, dirty: str = "include", in_place: bool = False,
-    apart: Collection[Path] = (),
+    apart: Collection[Path] = (), leavings: Leavings = NOTHING_NAMED,
 ) -> tuple[Source, Patch | None]:  # fmt: skip
     """The source that `uri` means now, and the uncommitted changes that belong to it. Nothing is written.
 
     A git remote is pinned to the commit of `version` (branch, tag or commit; default: its HEAD), a local folder to that
     of its repository, with the changes over its HEAD unless a version is named; `dirty` is one of DIRTY, and changes of
-    the files `apart` are none of the code. A folder outside of git, and any with `in_place`, is used as it is when a
-    run starts; `refuse` takes no folder outside of git, and in place none that has changes now.
+    the files `apart` are none of the code, nor are those `leavings` that git does not track. A folder outside of git,
+    and any with `in_place`, is used as it is when a run starts; `refuse` takes no folder outside of git, and in place
+    none that has changes now.
     Raises SourceError for what is not there, for unknown versions, and for changes that cannot be recorded.
     """
     if REMOTE.match(uri):
@@ -53,6 +56,8 @@ def pin(
         if dirty == "refuse":
             raise SourceError(f"the code in {folder} is in no git repository with a commit; git init, and commit it")
         return Source(folder=str(folder)), None
+    if not version:
+        apart = [*apart, *leavings.found(top, folder)]
     if in_place:
         if version:
             raise SourceError(f"version {version!r} and in_place contradict each other; give one of them")

@@ -7,6 +7,7 @@ import platform
 import socket
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -142,19 +143,51 @@ def test_points_that_are_added_once_more_for_edited_code_are_told_of(cli: Cli, p
     again = cli("add", "s.yaml", *COMMAND)
     assert again.out.startswith("sweep s: 2 added\n")
     assert again.err == (
-        "the sweep had these points already, with other code; with fingerprint: {ignore: [git]} in the sweep file "
-        "they would count as the same (docs/attempts.md)\n"
+        "the sweep had these points already, with other code: train.py; with fingerprint: "
+        "{ignore: [git]} in the sweep file they would count as the same (docs/attempts.md)\n"
     )
     assert cli("add", "s.yaml", "--again", *COMMAND).err == "", "as was asked for"
     assert cli("queue", "create", "other").code == 0
     moved = cli("add", "s.yaml", "-q", "other", *COMMAND)
     assert moved.err == "the sweep had these points already, in queue default\n"
     other = cli("add", "s.yaml", "--", "python", "other.py")
-    assert "with other code, command; with fingerprint: {ignore: [git, overrides.entry_point]}" in other.err
+    assert "with other code: train.py, command; with fingerprint: {ignore: [git, overrides.entry_point]}" in other.err
     project.write("s.yaml", "grid: {seed: [1, 2]}\nfingerprint: {ignore: [git]}\n")
     assert cli("add", "s.yaml", *COMMAND).out.startswith("sweep s: 2 added\n"), "what is ignored now was not before"
     project.write("train.py", "print('mended again')\n")
     assert cli("add", "s.yaml", *COMMAND).out.startswith("sweep s: 0 added; 2 are there already")
+
+
+def test_a_folder_that_was_moved_is_told_as_such(
+    cli: Cli, project: Project, head: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/elsewhere/store.db"
+    monkeypatch.setenv("LAUNCHER_STORE", url)
+    item = add(cli, "s", "seed=1")
+    monkeypatch.chdir(tmp_path)
+    project.folder.rename(tmp_path / "moved")
+    assert cli("agent", "--drain").code == 0
+    told = cli("show", item).out
+    assert f"the folder {project.folder}, which has commit {head[:12]}, is not here any more (moved?)" in told
+    assert "put it back and launcher retry, or push and add again" in told
+
+
+def test_files_that_launcher_writes_among_the_code_are_none_of_it(cli: Cli, project: Project, head: str) -> None:
+    assert cli("add", "--sweep", "s", "-m", "seed=1,2", *COMMAND).code == 0
+    for words in (
+        ("results", "s", "-o", "s.csv"), ("results", "s", "--format", "table", "-o", "s.txt"), ("plot", "s", "--kind",
+        "timeline", "-o", "s.json"), ("store", "backup", "copy.db"),
+    ):  # fmt: skip
+        assert cli(*words).code == 0, words
+    again = cli("add", "--sweep", "s", "-m", "seed=1,2", *COMMAND)
+    assert again.out.startswith("sweep s: 0 added; 2 are there already"), again
+    project.write("s.csv", "of somebody else")
+    again = cli("add", "--sweep", "s", "-m", "seed=1,2", *COMMAND)
+    assert "with other code: s.csv (untracked); with" in again.err
+    project.write("s.csv", "of somebody else, edited")
+    commit(project.folder, "edited")
+    again = cli("add", "--sweep", "s", "-m", "seed=1,2", *COMMAND)
+    assert "with other code; with" in again.err, "another commit"
 
 
 def test_points_that_are_added_once_more_for_other_reasons_are_told_of(cli: Cli, project: Project) -> None:

@@ -43,3 +43,30 @@ def test_all_wrong_rows_are_told_after_the_last(repository: Repository) -> None:
     assert str(error.value).startswith("4 points, nothing queued: 2 problems")
     assert "'a'" in str(error.value)
     assert "2 of 4 points, first: point 1 (model=a)" in str(error.value)
+
+
+def test_a_mistyped_key_is_one_problem_and_found_at_once(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed = []
+    compose = Repository.compose_and_choose
+    monkeypatch.setattr(Repository, "compose_and_choose", lambda *given: (composed.append(given), compose(*given))[1])
+    rows = [["model=svm", f"sead={seed}", f"nested.x.y={y}"] for seed in range(20) for y in range(20)]
+    with pytest.raises(SpecError) as error:
+        list(compose_rows(repository, "config", [], rows))
+    told = str(error.value)
+    assert told.startswith("400 points, nothing queued: 1 problem\n")
+    assert "no key 'sead'" in told
+    assert "did you mean 'seed'" in told
+    assert ": 400 of 400 points, first: point 1 (model=svm sead=0 nested.x.y=0)" in told
+    assert len(composed) < 10
+
+
+def test_a_cause_that_other_points_do_not_have_is_counted_for_its_own(repository: Repository) -> None:
+    rows = [[f"model={model}", f"seed={seed}"] for model in ("svm", "tree", "mlp", "bush") for seed in range(5)]
+    with pytest.raises(SpecError) as error:
+        list(compose_rows(repository, "config", [], rows))
+    told = str(error.value)
+    assert told.startswith("20 points, nothing queued: 2 problems\n")
+    assert "5 of 20 points, first: point 6 (model=tree seed=0)" in told
+    assert "5 of 20 points, first: point 16 (model=bush seed=0)" in told

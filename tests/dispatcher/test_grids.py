@@ -90,16 +90,15 @@ def test_points_are_left_as_they_are(dispatcher: Dispatcher) -> None:
 def test_bad_points_are_told_at_the_end_grouped_by_cause_most_frequent_first(dispatcher: Dispatcher) -> None:
     good = {"launch": {"entry_point": COMMAND}}
     bad_type = {"launch": {"entry_point": COMMAND, "name": 3}}
-    nan = {"x": float("nan"), **good}
+    no_json = {"x": 1j, **good}
     no_queue = {"launch": {"entry_point": COMMAND, "queue_name": "gpus"}}
-    specs = dispatcher.specs(points(good, bad_type, nan, good, nan, no_queue), LaunchArguments())
+    specs = dispatcher.specs(points(good, bad_type, no_json, good, no_json, no_queue), LaunchArguments())
     assert [next(specs).point, next(specs).point] == [("n=0",), ("n=3",)]
     with pytest.raises(SpecError) as error:
         next(specs)
     assert str(error.value).splitlines() == [
         "6 points, nothing queued: 3 problems",
-        "  overrides.run_config.x: nan is not a JSON number; expected a finite one: 2 of 6 points, "
-        "first: point 3 (n=2)",
+        "  overrides.run_config.x: 1j is a complex, expected a JSON value: 2 of 6 points, first: point 3 (n=2)",
         "  name: expected a string: 1 of 6 points, first: point 2 (n=1): 3 is an integer, expected a string",
         "  no queue named 'gpus'; did you mean 'gpu'? known: default, gpu, plain. "
         "Create it: launcher queue create gpus: 1 of 6 points, first: point 6 (n=5)",

@@ -156,11 +156,11 @@ def test_all_that_is_wrong_with_the_spec_is_told_at_once(dispatcher: Dispatcher)
 
 
 def test_a_config_of_a_point_that_is_not_json_is_told_with_its_path(dispatcher: Dispatcher, folder: Path) -> None:
-    point = Point((), {"a": {"b": [float("inf")], 3: 1}})
+    point = Point((), {"a": {"b": [1j], 3: 1, "3": 2}})
     with pytest.raises(SpecError) as error:
         dispatcher.spec(LaunchArguments(uri=str(folder), entry_point=COMMAND), point=point)
     assert [str(problem) for problem in error.value.problems] == [
-        "overrides.run_config.a.b[0]: inf is not a JSON number; expected a finite one",
+        "overrides.run_config.a.b[0]: 1j is a complex, expected a JSON value",
         "overrides.run_config.a.3: key 3 is an integer; JSON keys are strings",
     ]
 

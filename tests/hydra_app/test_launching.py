@@ -84,6 +84,7 @@ def test_launch_adds_arguments_are_fields_of_the_config(app: App) -> None:
         (["hydra.launcher.priority=urgent"], "priority 'urgent' is unknown"),
         (["hydra.launcher.goal=most"], "hydra.launcher.goal is 'most', expected one of maximize, minimize"),
         (["model=svm,tree"], "1 of 2 points, first: point 2 (lr=1 model=tree)"),
+        (["hydra/sweeper=optuna"], "needs return values; add hydra.launcher.wait=true"),
         (["+new=1", "lrr=1,2"], "no key 'lrr' in config 'config'"),
     ],
 )

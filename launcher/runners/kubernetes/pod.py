@@ -17,7 +17,7 @@ from launcher.paths import RunPaths
 from launcher.resources import Resources
 from launcher.runners import engines
 from launcher.runners.environment import filled_command, references, run_environment
-from launcher.spec import PRIORITY_NAMES
+from launcher.spec import PRIORITY_NAMES, composed
 from launcher.template import MACRO
 from launcher.yaml_text import yaml_text
 
@@ -59,7 +59,7 @@ class PodRun:
         self.env = {name: environ[name] for name in FORWARDED if name in environ} | run_environment(lease, self.paths)
         self.references, self.secrets = self._references(lease, environ, given)
         self.secret = _secret_name(str(paths.root), tuple(sorted(self.secrets.items()))) if self.secrets else ""
-        self.files = self._files(yaml_text(lease.document.get("overrides", {}).get("run_config") or {}))
+        self.files = self._files(yaml_text(composed(lease.document)))
 
     def _references(
         self, lease: Lease, environ: Mapping[str, str], given: Mapping[str, Any]
