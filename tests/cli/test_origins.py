@@ -169,7 +169,7 @@ def test_a_folder_that_was_moved_is_told_as_such(
     assert cli("agent", "--drain").code == 0
     told = cli("show", item).out
     assert f"the folder {project.folder}, which has commit {head[:12]}, is not here any more (moved?)" in told
-    assert "put it back and launcher retry, or push and add again" in told
+    assert "put it back and launcher retry, or push and add with --again" in told
 
 
 def test_files_that_launcher_writes_among_the_code_are_none_of_it(cli: Cli, project: Project, head: str) -> None:
