@@ -11,8 +11,11 @@ import operator
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import PurePath
 from typing import Any
 
+from launcher.compose.saying import text_of
 from launcher.errors import ComposeError, UsageError, suggest
 
 Config = Mapping[str, Any]
@@ -203,7 +206,7 @@ def _lookup(path: Sequence[str | int], keys: list[str]) -> Test:
                 known = list(found) if isinstance(found, Mapping) else []
                 told = _ask(path, depth, known) if depth else _misnamed(path, config, known)
                 raise _KeyMissingError(f"no key {dotted!r} {told}") from None
-        return found
+        return text_of(found) if isinstance(found, Enum | PurePath) else found  # as the run_config has it
 
     return value
 

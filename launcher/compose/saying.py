@@ -39,7 +39,7 @@ class Saying:
     def _value(self, value: Any) -> Said:
         if not isinstance(value, dict | list | tuple):
             finite = not isinstance(value, float) or math.isfinite(value)
-            return (_text(value), ()) if finite else (canonical.finite(value), ((),))
+            return (text_of(value), ()) if finite else (canonical.finite(value), ((),))
         known = self._known.get(id(value))
         if known is None:
             known = (value, self._mapping(value) if isinstance(value, dict) else self._list(value))
@@ -90,10 +90,11 @@ def _key(key: Any) -> Any:
         from launcher.yaml_text import yaml_text
 
         return yaml_text({"": key}).partition(":")[2].strip()
-    return str(key) if type(key) is int else _text(key)
+    return str(key) if type(key) is int else text_of(key)
 
 
-def _text(value: Any) -> Any:
+def text_of(value: Any) -> Any:
+    """A leaf as JSON says it."""
     if isinstance(value, Enum):
         return value.name or str(value)  # several flags together have no name
     if isinstance(value, PurePath):

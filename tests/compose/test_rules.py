@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from enum import Enum
+from pathlib import PurePath
 from typing import Any
 
 import pytest
@@ -109,6 +111,17 @@ def test_a_key_that_is_not_meant_is_told_with_the_one_that_may_be(text: str, tol
     with pytest.raises(ComposeError) as error:
         Rule.parse("exclude", text).keeps(CONFIG, ())
     assert told in str(error.value)
+
+
+class Opt(Enum):
+    SGD = 1
+    ADAM = 2
+
+
+def test_what_json_has_not_is_compared_as_the_run_config_says_it() -> None:
+    config = {"opt": Opt.ADAM, "root": PurePath("/data")}
+    assert Rule.parse("require", "opt == 'ADAM' and opt in ['ADAM', 'SGD']").keeps(config, ())
+    assert not Rule.parse("exclude", "root == '/data'").keeps(config, ())
 
 
 @pytest.mark.parametrize("text", ["'kernel' in model", "model != null", "null is not model", "model == model"])
