@@ -65,6 +65,7 @@ def cold_start() -> Iterator[Measured]:
     """`launcher status` as a whole process against `import hydra`."""
     with folder() as place:
         url = f"sqlite:///{place}/store.db"
+        open_store(url).close()
         program = str(Path(sys.executable).parent / "launcher")
         ours, peer = in_turn(
             lambda: run(program, "status", LAUNCHER_STORE=url), lambda: run(sys.executable, "-c", "import hydra")
