@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -73,6 +73,19 @@ def plain(value: Any) -> Any:
         if isinstance(value, base):
             return getattr(base, f"__{base.__name__}__")(value)  # not base(value): a subclass may answer as it likes
     return value
+
+
+def leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested mappings, by their dotted paths.
+
+    >>> dict(leaves({"model": {"name": "svm", "layers": {}}}))
+    {'model.name': 'svm', 'model.layers': {}}
+    """
+    for key, entry in value.items():
+        if isinstance(entry, Mapping) and entry:
+            yield from leaves(entry, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", entry
 
 
 def decode(text: str | bytes) -> Any:

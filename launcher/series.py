@@ -49,7 +49,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     """The points in a file, in the order they came; none where there is no file. A line that was cut off, because its
     run was killed, or is being written, is left out."""
     try:
-        return list(_points(path.read_bytes().split(b"\n")))
+        return list(filter(_is_kept, _points(path.read_bytes().split(b"\n"))))
     except OSError:
         return []
 
@@ -87,7 +87,7 @@ def of_history(lines: Iterable[bytes]) -> bytes | None:
     [{'step': 1, 'loss': 0.5}]
     """
     points: list[Point] = []
-    for row in _points(lines, f"_{STEP}"):
+    for row in filter(_is_kept, _points(lines, f"_{STEP}")):
         numbers = {name: value for name, value in row.items() if name[:1] != "_" and _is_number(value)}
         if numbers:
             points.append({STEP: row[f"_{STEP}"], **numbers})
@@ -142,11 +142,19 @@ def _points(lines: Iterable[bytes], step: str = STEP) -> Iterator[dict[str, Any]
     for line in lines:
         try:
             point = json.loads(line)
-            canonical.encode(point)  # as in launcher.runners.verdict
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, RecursionError):
             continue
         if isinstance(point, dict) and _is_number(point.get(step)) and -LARGEST <= point[step] < LARGEST:
             yield point
+
+
+def _is_kept(point: Point) -> bool:
+    """Whether a store can hold what a program wrote; see `launcher.runners.verdict`."""
+    try:
+        canonical.encode(point)
+    except (TypeError, RecursionError):
+        return False
+    return True
 
 
 def _is_number(value: Any) -> bool:

@@ -109,16 +109,16 @@ def store_files(url: str) -> list[Path]:
     >>> [path.as_posix() for path in store_files("sqlite:////data/store.db")][:3]
     ['/data/runs', '/data/builds', '/data/sources/trees']
     """
+    file = _file(url)
+    own = [file.with_name(f"{file.name}{ending}") for ending in ("", "-wal", "-shm")] if file else []
     folder = data_folder(url)
-    scheme, _, path = url.partition(":///")
-    own = [f"{Path(path).name}{ending}" for ending in ("", "-wal", "-shm")] if scheme == "sqlite" and path else []
-    return [*(folder / name for name in (*BESIDE, *own)), written_list(url)]
+    return [*(folder / name for name in BESIDE), *own, written_list(url)]
 
 
 def written_list(url: str) -> Path:
     """The list of what `launcher.written` remembers for a store."""
-    scheme, _, path = url.partition(":///")
-    return data_folder(url) / (f"{Path(path).name}-written" if scheme == "sqlite" and path else "written")
+    file = _file(url)
+    return file.with_name(f"{file.name}-written") if file else data_folder(url) / "written"
 
 
 def data_folder(url: str) -> Path:
@@ -127,9 +127,14 @@ def data_folder(url: str) -> Path:
     >>> data_folder("sqlite:////data/store.db").as_posix()
     '/data'
     """
-    scheme, _, path = url.partition(":///")
-    if scheme == "sqlite" and path:
-        return Path(path).expanduser().absolute().parent
+    if file := _file(url):
+        return file.parent
     import platformdirs
 
     return Path(platformdirs.user_data_path("launcher"))
+
+
+def _file(url: str) -> Path | None:
+    """The file of an SQLite store."""
+    scheme, _, path = url.partition(":///")
+    return Path(path).expanduser().absolute() if scheme == "sqlite" and path else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from launcher import canonical
@@ -29,15 +29,7 @@ def telling(document: Mapping[str, Any]) -> tuple[str, ...]:
     words = [*(overrides.get("entry_point") or ()), *(overrides.get("args") or ())]
     if settings := [f"{found[1]}={found[2]}" for word in words[1:] if (found := SETTING.fullmatch(word))]:
         return tuple(settings)
-    config = list(_leaves(overrides.get("run_config") or {}, ""))
+    config = list(canonical.leaves(overrides.get("run_config") or {}))
     if 0 < len(config) <= MOST:
-        return tuple(config)
+        return tuple(f"{path}={value if isinstance(value, str) else canonical.encode(value)}" for path, value in config)
     return (f"command={shlex.join(words)}",) if words else ()
-
-
-def _leaves(config: Mapping[str, Any], path: str) -> Iterator[str]:
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{path}{key}.")
-        else:
-            yield f"{path}{key}={value if isinstance(value, str) else canonical.encode(value)}"

@@ -22,8 +22,7 @@ class Watch:
     """
 
     seconds: float
-    _heard: dict[str, tuple[int, float]] = field(default_factory=dict)
-    _beaten: set[str] = field(default_factory=set)
+    _heard: dict[str, tuple[int, float, bool]] = field(default_factory=dict)
     _looked: float | None = None
     _watched: float = 0.0
 
@@ -35,15 +34,14 @@ class Watch:
         before, self._heard = self._heard, {}
         lost = []
         for agent in agents:
-            beats, since = before.get(agent.id, (agent.beats, self._watched))
+            beats, since, beaten = before.get(agent.id, (agent.beats, self._watched, False))
             if beats != agent.beats:
-                since = self._watched
-                self._beaten.add(agent.id)
-            self._heard[agent.id] = (agent.beats, since)
-            if self._watched - self._heard[agent.id][1] > self.seconds:
+                since, beaten = self._watched, True
+            self._heard[agent.id] = (agent.beats, since, beaten)
+            if self._watched - since > self.seconds:
                 lost.append(agent)
         return lost
 
     def heard(self, agent: AgentInfo) -> bool:
         """Whether this agent has beaten since it is watched."""
-        return agent.id in self._beaten
+        return agent.id in self._heard and self._heard[agent.id][2]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from launcher.canonical import encode
+from launcher.canonical import encode, leaves
 from launcher.item import Item
 from launcher.spec import PRIORITY_NAMES, Source
 
@@ -68,15 +68,6 @@ def parts_of(item: Item, document: Mapping[str, Any]) -> Iterator[Leaves]:
     needs = {"resource": resource, "queue": item.queue, "priority": PRIORITY_NAMES[item.priority]}
     yield {**needs, **dict(leaves({name: value for name, value in arguments.items() if name not in ("env", "e")}))}
     yield {name: provenance[name] for name in ("python", "launcher", "hydra") if name in provenance}
-
-
-def leaves(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested mappings, by their dotted paths."""
-    for key, entry in value.items():
-        if isinstance(entry, Mapping) and entry:
-            yield from leaves(entry, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", entry
 
 
 def _shared(known: Leaves, more: Leaves) -> Leaves:

@@ -134,7 +134,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         code = _fail("interrupted", 130)
     except BrokenPipeError:  # who read our output, as `head` does, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from launcher.cli.printing import forget_output
+
+        forget_output()
         code = 1
     except Exception as error:
         if os.environ.get("LAUNCHER_DEBUG"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,7 +13,7 @@ import click
 
 from launcher.agent import AgentEvent
 from launcher.cli.layout import cut
-from launcher.cli.printing import label, on_terminal, shown
+from launcher.cli.printing import forget_output, label, on_terminal, shown
 from launcher.errors import StoreError
 from launcher.item import HELD, RunState
 from launcher.outcome import Failed, Finished
@@ -85,21 +84,14 @@ def displayed(store: Store, drain: bool, log_format: str) -> Iterator[Callable[[
                 with suppress(OSError):
                     click.echo(f"launcher: the output cannot be written: {error.strerror}; we work on", err=True)
             if isinstance(error, BrokenPipeError):
-                _forget_output()
+                forget_output()
 
     with _shown(store, drain, log_format) as listen:
         yield hear
     try:
         sys.stdout.flush()
     except OSError:
-        _forget_output()
-
-
-def _forget_output() -> None:
-    """What is printed from now on, and what is not written yet, goes nowhere."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+        forget_output()
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from launcher.terminal import clean, clean_lines
 from launcher.words import amount, code, duration, label, moment, shown, state_words
 
 __all__ = [
-    "amount", "code", "duration", "echo_json", "echo_table", "label", "moment", "on_terminal", "plain", "say",
-    "shown", "state_words",
+    "amount", "code", "duration", "echo_json", "echo_table", "forget_output", "label", "moment", "on_terminal", "plain",
+    "say", "shown", "state_words",
 ]  # fmt: skip
 
 STATE_STYLES = {"finished": "green", "failed": "red", "running": "cyan", "cancelled": "yellow", "leased": "cyan"}
@@ -46,6 +46,13 @@ def echo_json(value: Any) -> None:
 def say(text: str, *, err: bool = False) -> None:
     """Print lines that hold text of others, such as names and reasons: it cannot command the terminal."""
     click.echo(clean_lines(text), err=err)
+
+
+def forget_output() -> None:
+    """What is printed from now on, and what is not written yet, goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def on_terminal(stream: Any = None) -> bool:

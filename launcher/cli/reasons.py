@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 
 import click
 
+from launcher.cli.status import HOLDS
 from launcher.item import TERMINAL, Count, ItemFilter, RunState
 from launcher.queues import LEASE_SECONDS, Store
 from launcher.terminal import clean
 
 LOOK_SECONDS = 5.0
-HELD = {"paused": "paused", "failures": "held after failures"}
+RESUMED = ("failures", "paused")
+"""The holds that somebody must end."""
 
 
 @dataclass(slots=True)
@@ -44,10 +46,10 @@ class Reasons:
         counts = [count for count in self._counts() if count.number and count.state not in TERMINAL]
         held = Counter[str]()
         for count in counts:
-            if count.hold in HELD:
+            if count.hold in RESUMED:
                 held[count.hold] += count.number
         resume = f"launcher resume {shlex.join(self.names)}"
-        found = {hold: f"{number} {HELD[hold]}; {resume}" for hold, number in sorted(held.items())}
+        found = {hold: f"{number} {HOLDS[hold]}; {resume}" for hold, number in sorted(held.items())}
         waiting = Counter[str]()
         for count in counts:
             if count.state is RunState.PENDING and count.hold is None:

@@ -100,10 +100,7 @@ class SqlStore(Leasing, Catalog, History, Jobs, Records, Sweeps, Upkeep):
 
     def resume(self, which: ItemFilter) -> int:
         """See `Store.resume`."""
-        with self._session() as db, self._transaction(db):
-            number = self._change(db, "resume_items", which)
-            db.execute(self._sql("end_stops"), {"sweep": which.sweep})
-            return number
+        return self._change_items("resume_items", which, then="end_stops")
 
     def set_priority(self, which: ItemFilter, priority: int) -> int:
         """See `Store.set_priority`."""
@@ -113,9 +110,13 @@ class SqlStore(Leasing, Catalog, History, Jobs, Records, Sweeps, Upkeep):
         """See `Store.delete`."""
         return self._change_items("delete_items", which)
 
-    def _change_items(self, verb: str, which: ItemFilter, **values: Any) -> int:
+    def _change_items(self, verb: str, which: ItemFilter, *, then: str | None = None, **values: Any) -> int:
+        """How many items a verb changes; `then` is what follows for their sweeps."""
         with self._session() as db, self._transaction(db):
-            return self._change(db, verb, which, **values)
+            number = self._change(db, verb, which, **values)
+            if then:
+                db.execute(self._sql(then), {"sweep": which.sweep})
+            return number
 
     def _change(self, db: Any, verb: str, which: ItemFilter, **values: Any) -> int:
         conditions, more = rows.where(which)

@@ -13,6 +13,7 @@ from launcher.sources.program import git
 DEFAULTS = ("outputs", "multirun")
 """Hydra's own names for its folders of outputs."""
 
+CACHE = "__pycache__"
 NO_CODE = (".", "README")
 """How names begin of files that are tracked to keep a folder of outputs."""
 
@@ -67,8 +68,8 @@ def _made_by_hydra(path: Below) -> Iterator[Below]:
 
 
 def _caches(path: Below) -> Iterator[Below]:
-    if "__pycache__" in path.parts:
-        yield Below(*path.parts[: path.parts.index("__pycache__") + 1])
+    if CACHE in path.parts:
+        yield Below(*path.parts[: path.parts.index(CACHE) + 1])
 
 
 def _tracked(top: Path, candidates: Collection[Below]) -> list[Below]:

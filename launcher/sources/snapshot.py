@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.errors import SourceError
+from launcher.sources.leavings import CACHE
 from launcher.sources.program import git, text
 
 LIMIT = 20_000_000
 """Bytes that changed files, and the patch of them, may have; larger things are data, which belongs elsewhere."""
 
 SHOWN = 5
-CACHE = "__pycache__"
 FIELDS = {"?": 1, "1": 8, "u": 10}
 """The kinds of lines that git's status has for what differs, and how many fields each has."""
 

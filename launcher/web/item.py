@@ -10,7 +10,6 @@ from typing import Any
 from launcher import canonical
 from launcher.analysis import story
 from launcher.analysis.facts import facts
-from launcher.analysis.sides import leaves
 from launcher.item import HELD, TERMINAL, Attempt, Item
 from launcher.queues import LEASE_SECONDS
 from launcher.spec import PRIORITY_NAMES
@@ -69,7 +68,7 @@ def with_log(item: Item, attempts: Sequence[Attempt]) -> dict[int, str]:
 
 def config(view: View, item: Item, document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each leaf of an item's config beside what most of its sweep's items have there; those that differ are marked."""
-    own = dict(leaves(document["overrides"].get("run_config") or {}))
+    own = dict(canonical.leaves(document["overrides"].get("run_config") or {}))
     others = view.reader.configs(item.sweep, view.sweep(item.sweep)[1]) if item.sweep else []
     swept = {override.partition("=")[0].lstrip("+~") for override in item.point}
     paths = dict.fromkeys([*own, *(path for other in others for path in other)])

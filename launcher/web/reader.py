@@ -12,8 +12,8 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 from launcher.analysis.failures import Failure, fold
-from launcher.analysis.sides import leaves
 from launcher.analysis.table import Ranking, Results, ranking, tabulate
+from launcher.canonical import leaves
 from launcher.item import AgentInfo, Count, Item, ItemFilter, QueueInfo, Sweep
 from launcher.queues import Store
 
