@@ -22,7 +22,8 @@ _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 def encode(value: Any, *, sort: bool = False) -> str:
     """`value` as compact JSON text; `sort=True` orders the keys of every object.
 
-    Raises TypeError for what is not JSON. NaN and infinity must have been refused before (`schema.not_json`).
+    Raises TypeError for what is not JSON, half a surrogate pair too. NaN and infinity must have been refused before
+    (`schema.not_json`), or made text (`finite`).
 
     >>> encode({"b": 1, "a": [True, None]}, sort=True)
     '{"a":[true,null],"b":1}'
@@ -32,7 +33,12 @@ def encode(value: Any, *, sort: bool = False) -> str:
     except TypeError as error:
         if "64-bit" not in str(error):
             raise
-        return json.dumps(value, sort_keys=sort, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        text = json.dumps(value, sort_keys=sort, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text.encode()
+    except ValueError as error:  # NaN beside such an integer, or half a surrogate pair
+        raise TypeError(f"not JSON: {error}") from error
+    return text
 
 
 def quick(value: Any, *, sort: bool = False) -> bytes:

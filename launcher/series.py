@@ -49,7 +49,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     """The points in a file, in the order they came; none where there is no file. A line that was cut off, because its
     run was killed, or is being written, is left out."""
     try:
-        return list(filter(_is_kept, _points(path.read_bytes().split(b"\n"))))
+        return list(_kept(_points(path.read_bytes().split(b"\n"))))
     except OSError:
         return []
 
@@ -87,13 +87,18 @@ def of_history(lines: Iterable[bytes]) -> bytes | None:
     [{'step': 1, 'loss': 0.5}]
     """
     points: list[Point] = []
-    for row in filter(_is_kept, _points(lines, f"_{STEP}")):
-        numbers = {name: value for name, value in row.items() if name[:1] != "_" and _is_number(value)}
-        if numbers:
-            points.append({STEP: row[f"_{STEP}"], **numbers})
+    for point in _kept(map(_of_row, _points(lines, f"_{STEP}"))):
+        if len(point) > 1:
+            points.append(point)
         if len(points) > 4 * POINTS:
             points = thinned(points, 2 * POINTS)
     return pack(thinned(points, POINTS))
+
+
+def _of_row(row: Point) -> Point:
+    """The step of a row of W&B's history, and its numbers."""
+    numbers = {name: value for name, value in row.items() if name[:1] != "_" and _is_number(value)}
+    return {STEP: row[f"_{STEP}"], **numbers}
 
 
 def last_values(points: Iterable[Point]) -> dict[str, Any]:
@@ -148,13 +153,15 @@ def _points(lines: Iterable[bytes], step: str = STEP) -> Iterator[dict[str, Any]
             yield point
 
 
-def _is_kept(point: Point) -> bool:
-    """Whether a store can hold what a program wrote; see `launcher.runners.verdict`."""
-    try:
-        canonical.encode(point)
-    except (TypeError, RecursionError):
-        return False
-    return True
+def _kept(points: Iterable[Point]) -> Iterator[dict[str, Any]]:
+    """Those of what programs wrote that a store can hold, as it holds results; see `launcher.runners.verdict`."""
+    for point in points:
+        try:
+            held = canonical.finite(point)
+            canonical.encode(held)
+        except (TypeError, RecursionError):  # a lone surrogate; nested deeper than others read
+            continue
+        yield held
 
 
 def _is_number(value: Any) -> bool:

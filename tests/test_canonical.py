@@ -78,7 +78,20 @@ def test_integers_beyond_64_bits_are_kept() -> None:
     assert canonical.encode({"b": 2**64, "a": -(2**90)}, sort=True) == f'{{"a":{-(2**90)},"b":{2**64}}}'
 
 
-@pytest.mark.parametrize("value", [object(), {1}, b"x", [{"deep": 1j}], {1: 2}, datetime(2020, 1, 1, tzinfo=UTC)])
+@pytest.mark.parametrize(
+    "value",
+    [
+        object(),
+        {1},
+        b"x",
+        [{"deep": 1j}],
+        {1: 2},
+        datetime(2020, 1, 1, tzinfo=UTC),
+        "\ud800",
+        {"a": 2**64, "b": "\ud800"},
+        {"a": 2**64, "b": math.nan},
+    ],
+)
 def test_what_is_not_json_is_refused(value: Any) -> None:
     with pytest.raises(TypeError):
         canonical.encode(value)

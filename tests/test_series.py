@@ -16,7 +16,7 @@ from launcher import report, series
 from launcher.errors import LaunchError
 from launcher.paths import RunPaths
 from launcher.runners.verdict import judge
-from launcher.series import POINTS, SeriesFile, last_values, pack, read, thinned, unpack
+from launcher.series import POINTS, SeriesFile, last_values, of_history, pack, read, thinned, unpack
 
 POINT = st.fixed_dictionaries(
     {"step": st.integers(-10, 1000) | st.floats(-10, 1000)},
@@ -84,6 +84,19 @@ def test_another_process_of_the_run_goes_on_with_its_file(tmp_path: Path) -> Non
 def test_what_is_no_point_is_left_out(tmp_path: Path, torn: bytes) -> None:
     (tmp_path / "s").write_bytes(b'{"step":1,"loss":0.5}\n' + torn)
     assert read(tmp_path / "s") == [{"step": 1, "loss": 0.5}]
+
+
+@pytest.mark.parametrize("beside", ["", f', "many": {2**70}'])
+def test_numbers_that_json_has_not_are_kept_as_text_whoever_wrote_them(tmp_path: Path, beside: str) -> None:
+    (tmp_path / "s").write_text(f'{{"step": 1, "loss": NaN{beside}}}\n{{"step": 2, "loss": -Infinity{beside}}}\n')
+    points = read(tmp_path / "s")
+    assert [point["loss"] for point in points] == ["NaN", "-Infinity"]
+    assert unpack(pack(points) or b"") == points
+
+
+def test_a_row_of_history_keeps_its_numbers_beside_what_is_none() -> None:
+    row = f'{{"_step": 1, "a": NaN, "b": {10**20}, "c": 2, "d": "\\ud800", "_runtime": 3}}'
+    assert unpack(of_history([row.encode(), b'{"_step": 2, "\\ud800": 1}']) or b"") == [{"step": 1, "a": "NaN", "c": 2}]
 
 
 @given(points=st.lists(POINT), limit=st.integers(3, 20))

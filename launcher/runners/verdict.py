@@ -53,7 +53,7 @@ def _told(paths: RunPaths) -> tuple[dict[str, Any] | None, bytes | None, str | N
     points = series.read(paths.series)
     if points and not problem:
         told = result or {}
-        result = {**told, **canonical.finite(series.last_values(points)), **told}  # what was told without a step first
+        result = {**told, **series.last_values(points), **told}  # what was told without a step first
     return result, series.pack(points), problem
 
 

@@ -94,7 +94,7 @@ def parsed(text: str | None, what: str, kind: type = dict) -> Any:
     with suppress(ValueError, RecursionError, TypeError):
         found = canonical.decode(text)
         if "\\u" in text:
-            canonical.encode(found).encode()  # half a surrogate pair is no text
+            canonical.encode(found)  # half a surrogate pair is no text
         value = found
     if value is not None and not isinstance(value, kind):
         raise UsageError(f"{what} holds {type(value).__name__}, expected JSON of an object")

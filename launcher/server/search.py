@@ -114,7 +114,7 @@ def config_of(text: str) -> dict[str, Any]:
 
     try:
         config = yaml.load(text, Loader)  # noqa: S506 - a safe loader
-        canonical.encode(canonical.finite(config)).encode()
+        canonical.encode(canonical.finite(config))
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
         told = " ".join(str(error).split())[:200]
         raise UsageError(f"config is no YAML that JSON could hold, too: {told}") from error
