@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launcher import canonical
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 SHOWN_IDS = 100
 
 
+class UnforeseenError(Exception):
+    """What is gathered while it is added holds something that had to be looked up before; gather the whole first."""
+
+
 class Tables(NamedTuple):
     """A store within a transaction: `sql` gives its dialect's statements, and `insert` puts so many rows of items into
     its tables; it may ask for the rows twice."""
@@ -32,7 +36,10 @@ class Tables(NamedTuple):
 
 class Addition:
     """The work of one transaction: what was gathered is added to a store, to a sweep if one is given. Whether IDs are
-    free is looked up first if `looking`, or if some were asked for; else those that are not end in a TakenError."""
+    free is looked up first if `looking`, or if some were asked for; else those that are not end in a TakenError.
+
+    What is gathered in part is added so far, and the rest while it is gathered, provided that nothing has to be looked
+    up for it that the beginning did not ask for, too; else it ends in an UnforeseenError."""
 
     def __init__(self, tables: Tables, gathered: Gathered, sweep: Sweep | None, *, looking: bool) -> None:
         self._tables = tables
@@ -41,7 +48,10 @@ class Addition:
         self._sweep = sweep.name if sweep else None
         self._now = time.time()
         self._skipped: set[int] = set()
+        self._noted = 0
         self._present: Counter[RunState] = Counter()
+        self._given: Counter[str] = Counter()
+        self._new = new_ids()
         self._renamed: dict[str, str] = {}
         self._waiting: Counter[str] = Counter()
         self._shapes: set[int] = set()
@@ -55,13 +65,14 @@ class Addition:
         """
         self._check_queues()
         retried = 0 if keep_present or not self._sweep else self._skip_present()
-        added = self._gathered.number - len(self._skipped)
-        if added:
-            self._survey()
-            self._add(added)
+        for columns in self._left(self._gathered.so_far()):
+            self._note(columns)
+        self._check_given()
+        if self._noted:
+            self._add()
         present = {state: self._present[state] for state in RunState if self._present[state]}
-        shown = tuple(self._ids) if added <= SHOWN_IDS else ()
-        return Receipt(self._sweep, added, sum(present.values()), shown, retried, present)
+        shown = tuple(self._ids) if self._noted <= SHOWN_IDS else ()
+        return Receipt(self._sweep, self._noted, sum(present.values()), shown, retried, present)
 
     def _execute(self, verb: str, **values: Any) -> Any:
         return self._tables.db.execute(self._tables.sql(verb), values)
@@ -76,8 +87,10 @@ class Addition:
         """Leave out what the sweep has already; returns how many failed items of it wait again."""
         if not self._execute("has_items", sweep=self._sweep).fetchone()["begun"]:
             return 0
+        if not self._gathered.whole:
+            raise UnforeseenError
         retried = first = 0
-        for columns in self._gathered.columns():
+        for columns in self._gathered.so_far():
             which = {"sweep": self._sweep, "fingerprints": canonical.encode(columns.fingerprints)}
             retried += self._execute("retry_present", now=self._now, **which).rowcount
             for row in self._execute("select_present", **which):
@@ -87,24 +100,25 @@ class Addition:
         self._present[RunState.PENDING] -= retried
         return retried
 
-    def _survey(self) -> None:
-        """Look through what is left. Random IDs that happen to be taken are drawn anew; given ones must be free."""
-        given, new = self._gathered.given, new_ids()
-        asked: Counter[str] = Counter()
-        taken: set[str] = set()
-        for columns in self._left():
-            self._waiting.update(columns.queues)
-            self._shapes.update(columns.shapes)
-            self._asked.update(filter(None, columns.needs))
-            asked.update([id_ for id_ in columns.ids if id_ in given] if given else ())
-            for id_ in self._taken(columns.ids) if self._looking else ():
-                if id_ in given:
-                    taken.add(id_)
-                else:
-                    self._renamed[id_] = next(drawn for drawn in new if not self._taken([drawn]))
-            if len(self._ids) < SHOWN_IDS:
-                self._ids += [self._renamed.get(id_, id_) for id_ in columns.ids[:SHOWN_IDS]]
-        taken.update(id_ for id_, number in asked.items() if number > 1)
+    def _note(self, columns: Columns) -> None:
+        """What a batch needs. Random IDs that happen to be taken are drawn anew."""
+        self._noted += len(columns.ids)
+        self._waiting.update(columns.queues)
+        self._shapes.update(columns.shapes)
+        self._asked.update(filter(None, columns.needs))
+        given = self._gathered.given
+        self._given.update([id_ for id_ in columns.ids if id_ in given] if given else ())
+        for id_ in self._taken(columns.ids) if self._looking else ():
+            if id_ in given:
+                self._given[id_] += 1
+            else:
+                self._renamed[id_] = next(drawn for drawn in self._new if not self._taken([drawn]))
+        if len(self._ids) < SHOWN_IDS:
+            self._ids += [self._renamed.get(id_, id_) for id_ in columns.ids[:SHOWN_IDS]]
+
+    def _check_given(self) -> None:
+        """IDs that were asked for must be free."""
+        taken = [id_ for id_, number in self._given.items() if number > 1]
         if taken:
             told = ", ".join(map(repr, sorted(taken)))
             raise ConflictError(f"run_id {told} is taken in {self._tables.url}; choose another, or leave it out")
@@ -113,15 +127,19 @@ class Addition:
         """Which of these IDs the store has."""
         return {row["id"] for row in self._execute("select_taken_ids", ids=canonical.encode(ids))}
 
-    def _add(self, number: int) -> None:
+    def _add(self) -> None:
         offsets = self._execute("select_offsets").fetchone()
-        first_shape = offsets["first_shape"]
-        self._add_shared(offsets["first_base"], first_shape)
-        needs = self._needs()
+        first_base, first_shape = offsets["first_base"], offsets["first_shape"]
+        whole, needs = self._gathered.whole, self._needs()
+        if whole:
+            self._add_shared(first_base, first_shape)
 
         def rows() -> Iterator[Row]:
-            same = itertools.repeat
-            for columns in self._left():
+            same, number = itertools.repeat, 0
+            for columns in self._left(self._gathered.columns()):
+                if number == self._noted:
+                    self._note_next(columns, needs)
+                number += len(columns.ids)
                 yield from zip(
                     [self._renamed.get(id_, id_) for id_ in columns.ids], columns.queues, same(self._sweep),
                     columns.priorities, columns.names, [first_shape + shape for shape in columns.shapes],
@@ -130,9 +148,18 @@ class Addition:
                     map(needs.get, columns.needs), columns.fingerprints, strict=False,
                 )  # fmt: skip
 
-        self._tables.insert(self._tables.db, rows, number)
+        self._tables.insert(self._tables.db, rows, self._noted if whole else self._gathered.ready)
+        if not whole:
+            self._add_shared(first_base, first_shape)
         for queue, waiting in self._waiting.items():
             self._execute("insert_counts", sweep=self._sweep, queue=queue, number=waiting)
+
+    def _note_next(self, columns: Columns, needs: Mapping[str | None, int]) -> None:
+        """What a batch needs that is gathered while those before it are added: no statement can be made now."""
+        known = self._waiting.keys() >= set(columns.queues) and needs.keys() >= set(filter(None, columns.needs))
+        if self._gathered.given or not known:
+            raise UnforeseenError
+        self._note(columns)
 
     def _add_shared(self, first_base: int, first_shape: int) -> None:
         """The shapes that items have, and their bases; those of specs that are left out would be of no use."""
@@ -153,10 +180,10 @@ class Addition:
         self._execute("insert_needs", asked=asked)
         return {row["asked"]: row["id"] for row in self._execute("select_needs", asked=asked)}
 
-    def _left(self) -> Iterator[Columns]:
-        """The batches of items that are added."""
+    def _left(self, batches: Iterable[Columns]) -> Iterator[Columns]:
+        """Batches of items, but for those that are not added."""
         first = 0
-        for columns in self._gathered.columns():
+        for columns in batches:
             places = range(first, first + len(columns.ids))
             first = places.stop
             if self._skipped.isdisjoint(places):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any
 
@@ -33,7 +33,7 @@ class Leasing:
         with self._session() as db:
             if limit < 1 or not (look := self._look(db, wanted)):
                 return []
-            with self._pipeline(db), self._transaction(db):
+            with self._pipelined(db):
                 db.execute(self._sql("revive_agent"), wanted)
                 popped = self._pop(db, look, wanted, room)
             return self._leases(db, popped())
@@ -50,7 +50,7 @@ class Leasing:
         if not (begun or endings):
             return [], [], self.pop(agent, queues, limit, room)
         with self._session() as db:
-            with self._pipeline(db), self._transaction(db):
+            with self._pipelined(db):
                 # first of all, as by who declares an agent lost: its row, then its items
                 db.execute(self._sql("revive_agent"), wanted)
                 acked = self._write(db, "ack_items", begun, now)
@@ -97,7 +97,7 @@ class Leasing:
         with self._session() as db:
             if not self._look(db, wanted):
                 return 0
-            with self._pipeline(db), self._transaction(db):
+            with self._pipelined(db):
                 return self._end_waits(db, wanted)
 
     def fail_unfit(self, queue: str, rooms: Sequence[Mapping[str, float]], reason: str, *, seconds: float = 0) -> int:
@@ -140,7 +140,7 @@ class Leasing:
     def _each(self, verb: str, values: Sequence[Mapping[str, Any]], now: float) -> list[bool]:
         if not values:
             return []
-        with self._session() as db, self._pipeline(db), self._transaction(db):
+        with self._session() as db, self._pipelined(db):
             written = self._write(db, verb, values, now)
             self._settle()
             return written()
@@ -240,9 +240,10 @@ class Leasing:
             texts = {"queues": canonical.encode(agent.queues), "room": canonical.encode(agent.room)}
             db.execute(self._sql("upsert_agent"), asdict(agent) | texts)
 
-    def _pipeline(self, db: Any) -> AbstractContextManager[Any]:  # noqa: ARG002 - for the dialects
-        """Where the dialect can: send statements on without waiting for each one's answer, until they are settled."""
-        return nullcontext()
+    def _pipelined(self, db: Any) -> AbstractContextManager[Any]:
+        """A transaction; where the dialect can, statements are sent on without waiting for each one's answer, until
+        they are settled."""
+        return self._transaction(db)
 
     def _later(self, cursor: Any) -> Rows:
         """What a statement gives, for when all that was sent is settled."""

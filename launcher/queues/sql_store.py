@@ -45,6 +45,8 @@ class SqlStore(Leasing, Catalog, History, Jobs, Records, Sweeps, Upkeep):
     dialect: ClassVar[str]
     renders = True
     detaches = True
+    adds_meanwhile = False
+    """Whether specs that are there already are packed while the server adds those before them."""
     environment: ClassVar[Mapping[str, str]] = {}
     url: str
     _insert_items: Callable[[Any, Callable[[], Iterator[Row]], int], None]
@@ -56,16 +58,29 @@ class SqlStore(Leasing, Catalog, History, Jobs, Records, Sweeps, Upkeep):
 
     def push(self, sweep: Sweep | None, specs: Iterable[LaunchSpec], *, again: bool = False) -> Receipt:
         """See `Store.push`. Rows are gathered apart from the store first, so agents go on while a grid composes."""
-        from launcher.queues.staging import gather  # what only reads, as `status`, starts sooner without it
+        from launcher.queues.staging import BATCH, gather  # what only reads, as `status`, starts sooner without it
 
         with gather(specs) as gathered:
+            if self.adds_meanwhile and gathered.ready > BATCH:
+                gathered.begin()
+            else:
+                gathered.complete()
             return self._add(sweep, gathered, again=again)
 
     def _add(self, sweep: Sweep | None, gathered: Gathered, *, again: bool) -> Receipt:
-        try:
-            return self._added(sweep, gathered, again=again, looking=False)
-        except TakenError:  # once in millions: to look for each ID first would cost a twentieth of a push
-            return self._added(sweep, gathered, again=again, looking=True)
+        from launcher.queues.adding import UnforeseenError
+
+        looking = False
+        while True:
+            try:
+                return self._added(sweep, gathered, again=again, looking=looking)
+            except UnforeseenError:
+                pass
+            except TakenError:  # once in millions: to look for each ID first would cost a twentieth of a push
+                if looking:
+                    raise
+                looking = True
+            gathered.complete()
 
     def _added(self, sweep: Sweep | None, gathered: Gathered, *, again: bool, looking: bool) -> Receipt:
         from launcher.queues.adding import Addition, Tables

@@ -1,14 +1,16 @@
 """What a push gathers while its specs are composed: rows, in memory and in a file without a name. Then one short
-transaction adds them (`launcher.queues.adding`): a slow grid holds no lock and no connection."""
+transaction adds them (`launcher.queues.adding`): a slow grid holds no lock and no connection. Specs that are there
+already may be gathered while the server adds those before them."""
 
 from __future__ import annotations
 
 import errno
+import itertools
+import os
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from launcher import canonical
@@ -21,10 +23,11 @@ if TYPE_CHECKING:
 
 Row = Sequence[Any]
 
-BATCH = 2000
-"""Rows that are written to the file, and looked for in the store, at a time."""
+BATCH = 500
+"""Rows that are written to the file, looked for in the store, and sent to it at a time: so few that a socket takes
+them, and nobody who gathers the next ones waits for the server."""
 
-IN_MEMORY = 10
+IN_MEMORY = 40
 """Batches that are kept in memory, about 10 MB."""
 
 
@@ -53,6 +56,7 @@ class Spool:
     def _put_away(self, batch: Sequence[Row]) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n")  # noqa: SIM115 - see `close`
+        self._file.seek(0, os.SEEK_END)  # who read it may have stopped anywhere
         self._file.write(canonical.encode(batch) + "\n")
         self._file.flush()
 
@@ -86,21 +90,66 @@ class Columns(NamedTuple):
     needs: Sequence[str | None]
 
 
-@dataclass
 class Gathered:
-    """What a push is about to add: its items, and the bases and shapes that they share, numbered from 0. `given`: the
-    IDs among those of its items that were asked for."""
+    """What a push is about to add: its items, and the bases and shapes that they share, numbered from 0. It is gathered
+    as far as somebody asked, and what is gathered stays, for those who ask again. `ready`: how many specs there are, if
+    they are a list; `given`: the IDs among those of its items that were asked for; `whole`: nothing is left."""
 
-    items: Spool = field(default_factory=Spool)
-    bases: Spool = field(default_factory=Spool)
-    shapes: Spool = field(default_factory=Spool)
-    number: int = 0
-    given: set[str] = field(default_factory=set)
-    queues: set[str] = field(default_factory=set)
+    def __init__(self, specs: Iterable[LaunchSpec]) -> None:
+        self.ready = len(specs) if isinstance(specs, Sequence) else 0
+        self._specs = iter(specs)
+        self._packer = SpecPacker()
+        self._new = new_ids()
+        self.items, self.bases, self.shapes = Spool(), Spool(), Spool()
+        self.given: set[str] = set()
+        self.queues: set[str] = set()
+        self.whole = False
+
+    def begin(self) -> None:
+        """Gather the first batch."""
+        self._next()
+
+    def complete(self) -> None:
+        """Gather all that is left."""
+        while self._next():
+            pass
+
+    def so_far(self) -> Iterator[Columns]:
+        """The batches of items that are gathered."""
+        return map(Columns._make, self.items.batches())
 
     def columns(self) -> Iterator[Columns]:
-        """The batches of items, from the first on."""
-        return map(Columns._make, self.items.batches())
+        """All batches of items; those that are not gathered yet are gathered meanwhile."""
+        yield from self.so_far()
+        while columns := self._next():
+            yield columns
+
+    def _next(self) -> Columns | None:
+        new, pack = self._new, self._packer.pack
+        batch: list[Row] = []
+        for spec in itertools.islice(self._specs, BATCH):
+            if given := spec.document.get("run_id"):
+                self.given.add(given)
+            point = canonical.encode(spec.point)
+            head = (given or next(new), spec.queue_name, spec.priority, spec.document.get("name"), point)
+            batch.append(head + pack(spec))
+        if not batch:
+            self.whole = True
+            return None
+        bases, shapes = self._packer.packer.take_new()
+        self.bases.write([(number, canonical.encode(document)) for number, document in bases])
+        self.shapes.write(
+            [(number, it.base, canonical.encode(it.changed), canonical.encode(it.gone)) for number, it in shapes]
+        )
+        columns = Columns._make(zip(*batch, strict=True))
+        self.items.write(tuple(columns))
+        self.queues.update(columns.queues)
+        return columns
+
+    def close(self) -> None:
+        """Free what it takes."""
+        for spool in (self.items, self.bases, self.shapes):
+            spool.close()
 
 
 @contextmanager
@@ -112,31 +161,8 @@ def gather(specs: Iterable[LaunchSpec]) -> Iterator[Gathered]:
     ...     [columns.leaves for columns in gathered.columns()]
     [('[]', '[0.2]')]
     """
-    gathered, packer, new = Gathered(), SpecPacker(), new_ids()
+    gathered = Gathered(specs)
     try:
-        batch: list[Row] = []
-        for spec in specs:
-            if given := spec.document.get("run_id"):
-                gathered.given.add(given)
-            point = canonical.encode(spec.point)
-            head = (given or next(new), spec.queue_name, spec.priority, spec.document.get("name"), point)
-            batch.append(head + packer.pack(spec))
-            if len(batch) == BATCH:
-                _flush(gathered, packer, batch)
-        _flush(gathered, packer, batch)
         yield gathered
     finally:
-        for spool in (gathered.items, gathered.bases, gathered.shapes):
-            spool.close()
-
-
-def _flush(gathered: Gathered, specs: SpecPacker, batch: list[Row]) -> None:
-    bases, shapes = specs.packer.take_new()
-    gathered.bases.write([(number, canonical.encode(document)) for number, document in bases])
-    gathered.shapes.write(
-        [(number, it.base, canonical.encode(it.changed), canonical.encode(it.gone)) for number, it in shapes]
-    )
-    gathered.items.write(list(zip(*batch, strict=True)))
-    gathered.queues.update([row[1] for row in batch])
-    gathered.number += len(batch)
-    batch.clear()
+        gathered.close()

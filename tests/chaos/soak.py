@@ -14,7 +14,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from launcher.item import RunState
-from launcher.queues.postgres import CONNECTIONS
+from launcher.queues.postgres_server import CONNECTIONS
 from tests.chaos import faults, table
 from tests.chaos.harness import Verdict, World, world
 

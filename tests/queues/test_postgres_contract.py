@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import psycopg
@@ -14,7 +14,7 @@ import pytest
 from launcher.errors import ConflictError, StoreError
 from launcher.item import ItemFilter, QueueInfo, RunState, Sweep
 from launcher.outcome import Preempted
-from launcher.queues import Store, postgres
+from launcher.queues import Store, postgres_server
 from launcher.queues.postgres import PostgresStore
 from tests.conftest import until
 from tests.queues.contract import StoreContract
@@ -66,7 +66,7 @@ class TestPostgres(StoreContract):
     ) -> None:
         store.push(None, [spec()])
         store.register(agent("stopped"))
-        monkeypatch.setattr(postgres, "STALLED_SECONDS", 1)
+        monkeypatch.setattr(postgres_server, "STALLED_SECONDS", 1)
         stopped = open_again()
         with ThreadPoolExecutor() as threads, held_open(stopped) as reached:
             taking = threads.submit(stopped.pop, "stopped", ["default"], 1)
@@ -194,17 +194,22 @@ class Reached:
 @contextmanager
 def held_open(store: PostgresStore) -> Iterator[Reached]:
     """Let the transactions of a store wait before they commit, with all that they sent settled."""
-    reached, transaction = Reached(), store._transaction
+    reached = Reached()
 
-    @contextmanager
-    def slow(db: Any) -> Iterator[None]:
-        with transaction(db):
-            yield
-            store._settle()
-            reached.before.set()
-            reached.go_on.wait(30)
+    def slow(
+        transaction: Callable[[Any], AbstractContextManager[None]],
+    ) -> Callable[[Any], AbstractContextManager[None]]:
+        @contextmanager
+        def slowly(db: Any) -> Iterator[None]:
+            with transaction(db):
+                yield
+                store._settle()
+                reached.before.set()
+                reached.go_on.wait(30)
 
-    store._transaction = slow
+        return slowly
+
+    store._transaction, store._pipelined = slow(store._transaction), slow(store._pipelined)
     try:
         yield reached
     finally:

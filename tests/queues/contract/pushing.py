@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from launcher.errors import NotFoundError, StoreError
+from launcher.errors import LaunchError, NotFoundError, StoreError
 from launcher.item import Item, ItemFilter, QueueInfo, Receipt, Sweep
 from launcher.outcome import Failed
 from launcher.policy import MAX_ATTEMPTS
@@ -213,6 +213,35 @@ class PushingContract:
         given = [spec(seed, run_id=f"run-{seed % 40}") for seed in range(50)]
         with pytest.raises(StoreError, match=r"'run-0', 'run-1', .*'run-9' is taken"):
             store.push(Sweep("s"), given)
+        assert everything(store) == before
+
+    @pytest.mark.parametrize("change", [{"run_id": "mine"}, {"limits": {"licence": 1}}, {"queue": "gpu"}, {"deep": {}}])
+    def test_the_end_of_a_long_list_may_be_of_another_kind(
+        self, store: Store, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(staging, "BATCH", 7)
+        store.create_queue(QueueInfo("gpu", "local-process"))
+        specs = [*map(spec, range(30)), spec(30, **change), spec(31)]
+        assert store.push(Sweep("s"), specs).added == len(specs)
+        found = list(store.items(EVERYTHING))
+        assert [item.point for item in found] == [spec.point for spec in specs]
+        assert [item.queue for item in found] == [spec.queue_name for spec in specs]
+        assert [store.document(item.id) for item in found] == [spec.document for spec in specs]
+        assert Counter(count.queue for count in store.counts() for _ in range(count.number)) == Counter(
+            spec.queue_name for spec in specs
+        )
+        again = store.push(Sweep("s"), specs)
+        assert again == Receipt("s", 0, len(specs), (), 0, {PENDING: len(specs)})
+
+    @pytest.mark.parametrize("change", [{"queue": "no-such"}, {"run_id": "taken"}])
+    def test_a_long_list_whose_end_is_refused_leaves_nothing(
+        self, store: Store, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(staging, "BATCH", 7)
+        push_one(store, run_id="taken")
+        before = everything(store)
+        with pytest.raises(LaunchError, match=r"no queue named 'no-such'|run_id 'taken' is taken"):
+            store.push(Sweep("s"), [*map(spec, range(30)), spec(30, **change)])
         assert everything(store) == before
 
     def test_drawn_ids_that_are_taken_are_drawn_anew(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
