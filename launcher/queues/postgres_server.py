@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from launcher.errors import DeadlockError, StoreError, StoreFullError
-from launcher.queues.leasing import Rows
 from launcher.queues.listening import CONNECT_SECONDS, Listener
 from launcher.queues.migration import PostgresSchema, Schema, migrate, plan
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from launcher.queues.leasing import Rows
 
 CONNECTIONS = 4
 RETRY_SECONDS = 0.5
