@@ -243,9 +243,7 @@ def launch_sweep(  # noqa: PLR0913 - what a sweep is, by name
     overlay = LaunchArguments.from_mapping({**shared, "sweep_id": name}, "launch_sweep")
     url = store_url()
     with closing(open_store(url)) as store, tracing.adding("launch_sweep", sweep=name) as note:
-        composed = _dispatcher(store, url).specs(specs, overlay, what="spec")
-        # a list is no more than the caller has, and is packed while a server adds
-        made = list(composed) if isinstance(specs, Sequence) else composed
+        made = _dispatcher(store, url).specs(specs, overlay, what="spec")
         told = notices.parsed(notify)
         sweep = Sweep(name, metric, goal, stop_after_failures=stop_after_failures, notify=told)
         receipt = store.push(sweep, made, again=again)

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import functools
 import json
-import marshal
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +16,14 @@ EXACT = frozenset({str, int, float, bool, type(None)})
 LONG = b"0" * 19
 """So many digits may be an integer that does not fit into 64 bits: orjson would make a float of it."""
 
-NOT_FINITE = re.compile(rb"g.{6}[\xf0-\xff][\x7f\xff]", re.DOTALL)
-"""A float's eight bytes as marshal writes them, all exponent bits set; text may look like it, numbers cannot."""
-
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 
 
 def encode(value: Any, *, sort: bool = False) -> str:
     """`value` as compact JSON text; `sort=True` orders the keys of every object.
 
-    Raises TypeError for what is not JSON, half a surrogate pair too. NaN and infinity must have been refused before
-    (`schema.not_json`), or made text (`finite`).
+    Raises TypeError for what is not JSON, half a surrogate pair too, RecursionError for what nests too deeply. NaN,
+    infinity and keys that are no text must have been refused before (`schema.problems`), or made text (`finite`).
 
     >>> encode({"b": 1, "a": [True, None]}, sort=True)
     '{"a":[true,null],"b":1}'
@@ -64,22 +59,6 @@ def _orjson() -> tuple[Callable[[str | bytes], Any], Callable[[Any, None, int], 
 
     strict = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
     return orjson.loads, orjson.dumps, strict, strict | orjson.OPT_SORT_KEYS
-
-
-def surely_json(value: Any) -> bool:
-    """A quick yes, in C alone, to whether `value` is JSON through and through; False means that somebody must look.
-    orjson refuses keys that are no strings, half surrogate pairs and most types, marshal the rest (an enum's member, a
-    UUID). orjson writes NaN as null; marshal writes its eight bytes.
-
-    >>> surely_json({"lr": [0.1, None]}), surely_json({"lr": math.inf})
-    (True, False)
-    """
-    try:
-        text = quick(value)
-        packed = marshal.dumps(value, 2)  # later formats write equal values once
-    except (TypeError, ValueError, RecursionError):
-        return False
-    return b"\\u0000" not in text and not (b"null" in text and NOT_FINITE.search(packed))
 
 
 def plain(value: Any) -> Any:

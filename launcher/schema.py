@@ -4,6 +4,7 @@ dispatcher calls it for every spec; the Rust validator gives the quick yes, the 
 from __future__ import annotations
 
 import json
+import marshal
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "schemas"
 LONGEST_SHOWN = 80
+NOT_FINITE = re.compile(rb"g.{6}[\xf0-\xff][\x7f\xff]", re.DOTALL)
+"""A float's eight bytes as marshal writes them, all exponent bits set; text may look like it, numbers cannot."""
 ALWAYS_JSON = frozenset({type(None), bool, int})
 
 
@@ -38,7 +41,7 @@ def problems(
     overrides.entry_point[0]: 3 is an integer, expected a string
     """
     found: list[Problem] = []
-    if not canonical.surely_json(document):
+    if not _surely_json(document):
         _not_json(document, path, found)
     if found:
         return found  # a validator's verdict on what is not JSON means nothing
@@ -86,6 +89,18 @@ def _open(error: ValidationError) -> bool:
     """Whether the value that is wrong may be another when its `{{variables}}` are filled."""
     values = not isinstance(error.instance, dict) or error.validator == "anyOf"
     return values and any(placeholders(error.instance))
+
+
+def _surely_json(document: Any) -> bool:
+    """A quick yes, in C alone; False means that `_not_json` must look. orjson refuses keys that are no strings, half
+    surrogate pairs and most types, marshal the rest (an enum's member, a UUID). orjson writes NaN as null; marshal
+    writes its eight bytes."""
+    try:
+        text = canonical.quick(document)
+        packed = marshal.dumps(document, 2)  # later formats write equal values once
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return b"\\u0000" not in text and not (b"null" in text and NOT_FINITE.search(packed))
 
 
 def _not_json(value: Any, path: tuple[str | int, ...], found: list[Problem]) -> None:

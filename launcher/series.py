@@ -98,7 +98,7 @@ def of_history(lines: Iterable[bytes]) -> bytes | None:
 def _of_row(row: Point) -> Point:
     """The step of a row of W&B's history, and its numbers."""
     numbers = {name: value for name, value in row.items() if name[:1] != "_" and _is_number(value)}
-    return {STEP: row[f"_{STEP}"], **numbers}
+    return {**numbers, STEP: row[f"_{STEP}"]}  # whatever a metric of that name says
 
 
 def last_values(points: Iterable[Point]) -> dict[str, Any]:

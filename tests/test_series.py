@@ -95,7 +95,7 @@ def test_numbers_that_json_has_not_are_kept_as_text_whoever_wrote_them(tmp_path:
 
 
 def test_a_row_of_history_keeps_its_numbers_beside_what_is_none() -> None:
-    row = f'{{"_step": 1, "a": NaN, "b": {10**20}, "c": 2, "d": "\\ud800", "_runtime": 3}}'
+    row = f'{{"_step": 1, "step": NaN, "a": NaN, "b": {10**20}, "c": 2, "d": "\\ud800", "_runtime": 3}}'
     assert unpack(of_history([row.encode(), b'{"_step": 2, "\\ud800": 1}']) or b"") == [{"step": 1, "a": "NaN", "c": 2}]
 
 

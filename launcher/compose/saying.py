@@ -34,7 +34,7 @@ class Saying:
     def of(self, config: Mapping[str, Any]) -> Said:
         """The config, and where texts stand in it for numbers that JSON has not. What is JSON already is shared, and
         what has no such form stays, for the schema to refuse."""
-        return (config, ()) if canonical.surely_json(config) else self._mapping(config)
+        return self._mapping(config)
 
     def _value(self, value: Any) -> Said:
         if not isinstance(value, dict | list | tuple):

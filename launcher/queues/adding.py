@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from launcher import canonical
@@ -39,7 +39,7 @@ class Addition:
     free is looked up first if `looking`, or if some were asked for; else those that are not end in a TakenError.
 
     What is gathered in part is added so far, and the rest while it is gathered, provided that nothing has to be looked
-    up for it that the beginning did not ask for, too; else it ends in an UnforeseenError."""
+    up for it: that it is in the sweep already, or needs what the beginning did not, ends in an UnforeseenError."""
 
     def __init__(self, tables: Tables, gathered: Gathered, sweep: Sweep | None, *, looking: bool) -> None:
         self._tables = tables
@@ -137,8 +137,10 @@ class Addition:
         def rows() -> Iterator[Row]:
             same, number = itertools.repeat, 0
             for columns in self._left(self._gathered.columns()):
-                if number == self._noted:
-                    self._note_next(columns, needs)
+                if number == self._noted and not whole:
+                    if not needs.keys() >= set(filter(None, columns.needs)):
+                        raise UnforeseenError
+                    self._note(columns)
                 number += len(columns.ids)
                 yield from zip(
                     [self._renamed.get(id_, id_) for id_ in columns.ids], columns.queues, same(self._sweep),
@@ -148,18 +150,11 @@ class Addition:
                     map(needs.get, columns.needs), columns.fingerprints, strict=False,
                 )  # fmt: skip
 
-        self._tables.insert(self._tables.db, rows, self._noted if whole else self._gathered.ready)
+        self._tables.insert(self._tables.db, rows, self._noted if whole else self._gathered.number)
         if not whole:
             self._add_shared(first_base, first_shape)
         for queue, waiting in self._waiting.items():
             self._execute("insert_counts", sweep=self._sweep, queue=queue, number=waiting)
-
-    def _note_next(self, columns: Columns, needs: Mapping[str | None, int]) -> None:
-        """What a batch needs that is gathered while those before it are added: no statement can be made now."""
-        known = self._waiting.keys() >= set(columns.queues) and needs.keys() >= set(filter(None, columns.needs))
-        if self._gathered.given or not known:
-            raise UnforeseenError
-        self._note(columns)
 
     def _add_shared(self, first_base: int, first_shape: int) -> None:
         """The shapes that items have, and their bases; those of specs that are left out would be of no use."""

@@ -129,11 +129,10 @@ class PostgresStore(PostgresServer, SqlStore):
     def _run_record(row: Any) -> RunRecord:
         return RunRecord(**row)
 
+
 def _untangled(verb: Callable[..., T], *values: Any, **named: Any) -> T:
     """What a verb gives; begun anew when its transaction and another one waited for each other, and it was ended."""
     for _ in range(TANGLES):
         with suppress(DeadlockError):
             return verb(*values, **named)
     return verb(*values, **named)
-
-

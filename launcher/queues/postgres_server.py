@@ -141,7 +141,8 @@ class PostgresServer:
 
     @contextmanager
     def _pipelined(self, db: Any) -> Iterator[None]:
-        """By hand: psycopg's transaction waits for the server at its beginning, and three times at its end."""
+        """By hand: psycopg's transaction waits for the server at its beginning, and three times at its end. Unlike that
+        one, it is not to be nested."""
         try:
             with db.pipeline() as self._flowing.pipeline:
                 db.execute("BEGIN")

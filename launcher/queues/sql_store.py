@@ -4,7 +4,7 @@ its tables at once, and how its waiting ends; everything else it knows lies in s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from launcher.errors import NotFoundError, TakenError
@@ -61,9 +61,9 @@ class SqlStore(Leasing, Catalog, History, Jobs, Records, Sweeps, Upkeep):
         from launcher.queues.staging import BATCH, gather  # what only reads, as `status`, starts sooner without it
 
         with gather(specs) as gathered:
-            if self.adds_meanwhile and gathered.ready > BATCH:
-                gathered.begin()
-            else:
+            if self.adds_meanwhile and isinstance(specs, Sequence) and len(specs) > BATCH:
+                gathered.begin(specs)
+            if not gathered.number or gathered.given:
                 gathered.complete()
             return self._add(sweep, gathered, again=again)
 

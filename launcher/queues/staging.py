@@ -92,12 +92,12 @@ class Columns(NamedTuple):
 
 class Gathered:
     """What a push is about to add: its items, and the bases and shapes that they share, numbered from 0. It is gathered
-    as far as somebody asked, and what is gathered stays, for those who ask again. `ready`: how many specs there are, if
-    they are a list; `given`: the IDs among those of its items that were asked for; `whole`: nothing is left."""
+    as far as somebody asked, and what is gathered stays, for those who ask again. `given`: the IDs among those of its
+    items that were asked for; `whole`: nothing is left to be gathered; `number`: of all items, where that is known."""
 
     def __init__(self, specs: Iterable[LaunchSpec]) -> None:
-        self.ready = len(specs) if isinstance(specs, Sequence) else 0
         self._specs = iter(specs)
+        self.number = 0
         self._packer = SpecPacker()
         self._new = new_ids()
         self.items, self.bases, self.shapes = Spool(), Spool(), Spool()
@@ -105,8 +105,11 @@ class Gathered:
         self.queues: set[str] = set()
         self.whole = False
 
-    def begin(self) -> None:
-        """Gather the first batch."""
+    def begin(self, specs: Sequence[LaunchSpec]) -> None:
+        """Gather the first batch of specs that are all there, and know of the others what has to be looked up."""
+        self.number = len(specs)
+        self.queues = {spec.queue_name for spec in specs}
+        self.given = {spec.document["run_id"] for spec in specs if spec.document.get("run_id")}
         self._next()
 
     def complete(self) -> None:

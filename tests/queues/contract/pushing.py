@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -233,15 +234,32 @@ class PushingContract:
         again = store.push(Sweep("s"), specs)
         assert again == Receipt("s", 0, len(specs), (), 0, {PENDING: len(specs)})
 
-    @pytest.mark.parametrize("change", [{"queue": "no-such"}, {"run_id": "taken"}])
-    def test_a_long_list_whose_end_is_refused_leaves_nothing(
+    @pytest.mark.parametrize("change", [{}, {"run_id": "mine"}])
+    def test_the_end_of_a_long_list_may_be_there_already(
         self, store: Store, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(staging, "BATCH", 7)
-        push_one(store, run_id="taken")
+        specs = [spec(0, **change), *map(spec, range(1, 21))]
+        assert store.push(Sweep("s"), specs[14:]).added == 7
+        assert store.push(Sweep("s"), specs) == Receipt("s", 14, 7, ANY, 0, {PENDING: 7})
+        assert sorted(item.point for item in store.items(EVERYTHING)) == sorted(spec.point for spec in specs)
+
+    @pytest.mark.parametrize(
+        ("changes", "told"),
+        [
+            ([{"queue": "no-such"}, {"queue": "nor-such"}], "no queue named 'no-such'.*\nno queue named 'nor-such'"),
+            ([{"run_id": "one"}, {"run_id": "two"}], "run_id 'one', 'two' is taken"),
+        ],
+    )
+    def test_a_long_list_whose_ends_are_refused_leaves_nothing_and_says_both(
+        self, store: Store, changes: list[dict[str, Any]], told: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(staging, "BATCH", 7)
+        store.push(None, [spec(run_id="one"), spec(run_id="two")])
         before = everything(store)
-        with pytest.raises(LaunchError, match=r"no queue named 'no-such'|run_id 'taken' is taken"):
-            store.push(Sweep("s"), [*map(spec, range(30)), spec(30, **change)])
+        first, last = changes
+        with pytest.raises(LaunchError, match=told):
+            store.push(Sweep("s"), [spec(0, **first), *map(spec, range(1, 30)), spec(30, **last)])
         assert everything(store) == before
 
     def test_drawn_ids_that_are_taken_are_drawn_anew(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,3 +270,6 @@ class PushingContract:
         second = store.push(Sweep("s"), [spec(seed) for seed in range(2, 5)])
         assert ids(store.items(EVERYTHING)) == [*first.ids, *second.ids]
         assert len({*first.ids, *second.ids}) == 5
+        monkeypatch.setattr(staging, "BATCH", 2)
+        third = store.push(Sweep("s"), [spec(seed) for seed in (5, 6, 3, 4)])  # the last batch is there already
+        assert (third.added, third.present) == (2, 2)
