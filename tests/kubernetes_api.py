@@ -64,7 +64,7 @@ class KubernetesApi:
         self._version = 100
         self._history: list[tuple[int, str, str, Object]] = []
         self._oldest = 0
-        self._streams = 0
+        self.cuts = 0
         self._closed = False
         handler = type("Handler", (_Handler,), {"api": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -119,7 +119,7 @@ class KubernetesApi:
     def cut(self) -> None:
         """End all watches."""
         with self.lock:
-            self._streams += 1
+            self.cuts += 1
             self.lock.notify_all()
 
     def compact(self) -> None:
@@ -200,13 +200,13 @@ class KubernetesApi:
             version = found[0]["apiVersion"] if found else "v1"
             return {"kind": f"{kind}List", "apiVersion": version, "metadata": meta, "items": found[start:end]}
 
-    def events(self, path: str, query: dict[str, str]) -> Iterator[Object]:
-        """What a watch tells; a bookmark where nothing happens."""
+    def events(self, path: str, query: dict[str, str], cuts: int) -> Iterator[Object]:
+        """What a watch tells that was asked for after so many cuts; a bookmark where nothing happens."""
         seen, wanted = int(query["resourceVersion"]), query.get("labelSelector", "")
-        with self.lock:
-            streams = self._streams
         while True:
             with self.lock:
+                if self._closed or self.cuts != cuts:  # nothing of what happens after a cut is told
+                    return
                 if seen < self._oldest:
                     _, gone = _status(410, "Expired", f"too old resource version: {seen} ({self._oldest})")
                     told = [{"type": "ERROR", "object": gone}]
@@ -218,9 +218,9 @@ class KubernetesApi:
                     seen = self._version
             yield from told
             with self.lock:
-                if self._closed or self._streams != streams or (told and told[0]["type"] == "ERROR"):
+                if told and told[0]["type"] == "ERROR":
                     return
-                if seen == self._version and not self.lock.wait(1.0):
+                if seen == self._version and self.cuts == cuts and not self.lock.wait(1.0):
                     meta = {"resourceVersion": str(seen), "creationTimestamp": None}
                     yield {"type": "BOOKMARK", "object": {"kind": "Object", "apiVersion": "v1", "metadata": meta}}
 
@@ -252,6 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         self.api.calls.append((method, self.path))
+        cuts = self.api.cuts  # before faults are looked for: who makes one and then cuts ends all that it spared
         if self._failed(self.api.fault(method, self.path, after=False)):
             return
         if self.headers.get("Authorization") != "Bearer tests":
@@ -268,7 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif log:
             self._log(path, str(name), query)
         elif query.get("watch"):
-            self._stream(json.dumps(event).encode() + b"\n" for event in self.api.events(path, query))
+            self._stream(json.dumps(event).encode() + b"\n" for event in self.api.events(path, query, cuts))
         else:
             done = self._do(method, path, name, query, body)
             if not self._failed(self.api.fault(method, self.path, after=True)):
