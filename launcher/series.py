@@ -96,9 +96,9 @@ def of_history(lines: Iterable[bytes]) -> bytes | None:
 
 
 def _of_row(row: Point) -> Point:
-    """The step of a row of W&B's history, and its numbers."""
-    numbers = {name: value for name, value in row.items() if name[:1] != "_" and _is_number(value)}
-    return {**numbers, STEP: row[f"_{STEP}"]}  # whatever a metric of that name says
+    """The step of a row of W&B's history, whatever a metric of that name says, and its numbers."""
+    numbers = {name: value for name, value in row.items() if name[:1] != "_" and name != STEP and _is_number(value)}
+    return {STEP: row[f"_{STEP}"], **numbers}
 
 
 def last_values(points: Iterable[Point]) -> dict[str, Any]:
